@@ -1,0 +1,72 @@
+"""STSTNet: three shallow streams over one 28-pixel flow picture (Liong, Gan, See, Khor, Huang 2019).
+
+    flow     (B, 3, 28, 28)    horizontal, vertical, strain, 0..255
+    streams  (B, 3 | 5 | 8, 10, 10)    conv 3x3 padding 2, ReLU, batch norm, max-pool 3, dropout
+    joined   (B, 16, 10, 10) -> average-pool 2 -> (B, 16, 5, 5)
+    logits   (B, num_classes)
+
+Written from facts about the public python script, which carries no licence: 1,683 parameters with three classes (the
+paper prints 1,670), convolutions padded by 2 (the paper says "same"), and pictures as OpenCV reads them, so channels
+come strain, v, u; they are turned round inside, and the published weights (`conv1..3`, `bn1..3`, `fc`) fit.
+
+Its printed "UAR" of .7605 equals the *mean precision* of the log file in that repository to four digits; the same
+442 predictions have a mean recall of .7186. Its UF1 of .7353 is confirmed by them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mer_bench.contracts import Baseline, Paper, Printed, Recipe
+
+STREAMS = (3, 5, 8)
+
+
+class STSTNet(nn.Module):
+    """The network of the public python script.
+
+    Args:
+        num_classes: number of classes.
+        dropout: after each stream's pooling.
+    """
+
+    def __init__(self, num_classes: int, *, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.conv3 = (nn.Conv2d(3, filters, 3, padding=2) for filters in STREAMS)
+        self.bn1, self.bn2, self.bn3 = (nn.BatchNorm2d(filters) for filters in STREAMS)
+        self.fc = nn.Linear(sum(STREAMS) * 5 * 5, num_classes)
+        self.dropout = dropout
+
+    def forward(self, flow: Tensor) -> Tensor:
+        """(B, 3, 28, 28) in 0..255, channels u, v, strain -> logits (B, num_classes)."""
+        picture = flow.flip(1)
+        streams = ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
+        joined = torch.cat([self._stream(picture, conv, norm) for conv, norm in streams], 1)
+        return self.fc(F.avg_pool2d(joined, 2).flatten(1))
+
+    def _stream(self, picture: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
+        pooled = F.max_pool2d(norm(F.relu(conv(picture))), 3, 3, 1)
+        return F.dropout(pooled, self.dropout, self.training)
+
+
+BASELINE = Baseline(
+    model=STSTNet,
+    view="flow@28",
+    recipe=Recipe(epochs=500, batch_size=256, lr=5e-5, weight_decay=0.0, optimizer="adam"),
+    # The paper's MATLAB code trains for 500 epochs, the python script for 800.
+    presets={"python-800": {"epochs": 800}},
+    paper=Paper(
+        title="Shallow Triple Stream Three-dimensional CNN (STSTNet) for Micro-expression Recognition",
+        year=2019,
+        url="https://arxiv.org/abs/1902.03634",
+        licence="none",
+        code="https://github.com/christy1206/STSTNet",
+        printed=(
+            Printed("megc2019-3", "uf1", 0.7353, "last"),
+            Printed("megc2019-3", "uar", 0.7605, "last"),
+            Printed("megc2019-3", "accuracy", 0.7692, "last"),
+        ),
+    ),
+)

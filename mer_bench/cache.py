@@ -1,0 +1,172 @@
+"""Where things lie on disk, and how a folder appears there: whole, once, or not at all.
+
+    $MER_BENCH_HOME (default ~/.cache/mer-bench)
+      corpora.json          name -> folder, as told by `mer-bench data add`
+      corpora/<name>-<hash> generated corpora
+      inputs/<name>-<hash>  prepared arrays
+
+Everything but `corpora.json` may be deleted at any time. A folder is built beside its place, flushed and renamed, under
+a lock that the operating system drops when its holder dies, so two processes that want the same thing build it once
+and a killed one leaves neither a lock nor half a folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mer_bench import catalog
+from mer_bench.contracts import Dataset, MerBenchError
+
+Tick = Callable[[int, int, str], None]
+
+DEFAULT_HOME = "~/.cache/mer-bench"
+FLUSHERS = 16
+
+
+def home() -> Path:
+    """The cache folder; it need not exist yet."""
+    return Path(os.environ.get("MER_BENCH_HOME") or DEFAULT_HOME).expanduser().absolute()
+
+
+def key(settings: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over JSON of every setting; anything JSON cannot hold is a TypeError."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def add(name: str, path: str | Path) -> Path:
+    """Remember where a corpus lies; returns the absolute folder.
+
+    Raises:
+        UsageError: no corpus of that name is known.
+        MerBenchError: the path is no folder.
+    """
+    catalog.dataset(name)
+    folder = Path(path).expanduser().resolve()
+    if not folder.is_dir():
+        raise MerBenchError(f"{name}: {folder} is no folder; give the folder that the release was unpacked into")
+    home().mkdir(parents=True, exist_ok=True)
+    with locked(home() / "corpora.json"):
+        write_text(home() / "corpora.json", json.dumps({**registry(), name: str(folder)}, indent=1, sort_keys=True))
+    return folder
+
+
+def registry() -> dict[str, str]:
+    """Corpus name -> folder, as told by `add`.
+
+    Raises:
+        MerBenchError: the file is damaged.
+    """
+    file = home() / "corpora.json"
+    if not file.is_file():
+        return {}
+    try:
+        found: dict[str, str] = json.loads(file.read_text())
+    except json.JSONDecodeError as error:
+        raise MerBenchError(f"{file} is damaged ({error}); remove it and run `mer-bench data add` again") from None
+    return found
+
+
+def root(name: str, tick: Tick | None = None) -> Path:
+    """The folder of a corpus: as added, else below `MER_BENCH_DATA`, else generated on first use.
+
+    Raises:
+        UsageError: no corpus of that name is known.
+        MerBenchError: the corpus is not on this machine, or its folder is gone.
+    """
+    dataset = catalog.dataset(name)
+    added = registry().get(name)
+    if added is not None:
+        if not Path(added).is_dir():
+            raise MerBenchError(f"{name}: its folder {added} is gone; run `mer-bench data add {name} PATH`")
+        return Path(added)
+    for parent in filter(None, os.environ.get("MER_BENCH_DATA", "").split(os.pathsep)):
+        if (Path(parent).expanduser() / name).is_dir():
+            return (Path(parent).expanduser() / name).absolute()
+    if dataset.make is None:
+        raise MerBenchError(
+            f"{name} is not on this machine; run `mer-bench data add {name} PATH` or set MER_BENCH_DATA to the folder "
+            f"that holds {name}/ (licence: {dataset.licence})"
+        )
+    return _generated(name, dataset, tick)
+
+
+def _generated(name: str, dataset: Dataset, tick: Tick | None) -> Path:
+    make = dataset.make
+    assert make is not None
+
+    def build(folder: Path) -> None:
+        make(folder, lambda done, total: tick(done, total, f"drawing {name}") if tick else None)
+
+    return publish(home() / "corpora" / f"{name}-{key({'signature': dataset.signature})[:16]}", build)
+
+
+def publish(folder: Path, build: Callable[[Path], None]) -> Path:
+    """Make `folder` by `build(empty folder)` unless it exists; whole or not at all, once between processes.
+
+    A second process waits for the first and finds the folder made. What `build` raises passes through and leaves
+    nothing behind.
+    """
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        if folder.is_dir():
+            return folder
+        prefix = f".writing-{folder.name}-"
+        for left_by_the_dead in folder.parent.glob(f"{prefix}*"):
+            shutil.rmtree(left_by_the_dead)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=prefix) as temporary:
+            staged = Path(temporary) / "folder"
+            staged.mkdir()
+            build(staged)
+            _flush_tree(staged)
+            staged.rename(folder)
+        _flush(folder.parent)
+    return folder
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock that belongs to `path`: a hidden file beside it, which stays (removing it would open a race)."""
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        # Closing alone would leave the lock with a child forked meanwhile.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.new")
+    staged.write_text(text)
+    _flush(staged)
+    staged.replace(path)
+    _flush(path.parent)
+
+
+def _flush_tree(folder: Path) -> None:
+    """Flush every file, side by side: the file system then commits thousands of small ones in a few strokes."""
+    with ThreadPoolExecutor(FLUSHERS) as pool:
+        list(pool.map(_flush, [*folder.rglob("*"), folder]))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

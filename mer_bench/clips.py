@@ -1,0 +1,120 @@
+"""TABLE 1: one row per clip, as the annotators said it.
+
+clip          str         corpus/subject/name, the clip's name everywhere
+corpus        str
+subject       str         corpus/id: ids collide between corpora
+onset, apex, offset       int32, frame numbers as on disk (null where the corpus is released without frames)
+apex_source   str         annotated, middle, flow-peak
+fps           float64
+emotion       str         as annotated
+action_units  list[int32]
+sides         list[str]   one of "", "L", "R" for each action unit
+frame_path    str         file of a frame below the corpus root, `{frame}` standing for its number, e.g.
+                          `Cropped/sub05/EP12_03f/reg_img{frame}.jpg` or `006/006_1_2/006_{frame:05d}.jpg`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+import polars as pl
+
+from mer_bench.contracts import Mend, MerBenchError, Task
+
+COLUMNS: dict[str, pl.DataType] = {
+    "clip": pl.String(),
+    "corpus": pl.String(),
+    "subject": pl.String(),
+    "onset": pl.Int32(),
+    "apex": pl.Int32(),
+    "offset": pl.Int32(),
+    "apex_source": pl.String(),
+    "fps": pl.Float64(),
+    "emotion": pl.String(),
+    "action_units": pl.List(pl.Int32()),
+    "sides": pl.List(pl.String()),
+    "frame_path": pl.String(),
+}
+
+
+def table(rows: Iterable[dict[str, object]]) -> pl.DataFrame:
+    """Rows as TABLE 1, columns in order; unknown keys are an error."""
+    frame = pl.DataFrame(list(rows), schema=COLUMNS)
+    return frame.sort("clip")
+
+
+def parse_action_units(text: str) -> tuple[list[int], list[str]]:
+    """Action units and sides of a FACS string such as `4+L10`, `12`, `R14`; `?` marks and blanks give none."""
+    units, sides = [], []
+    for side, number in re.findall(r"([LR]?)\s*(\d+)", text):
+        units.append(int(number))
+        sides.append(side)
+    return units, sides
+
+
+def mend(clips: pl.DataFrame, mends: Iterable[Mend]) -> pl.DataFrame:
+    """Apply corrections.
+
+    Raises:
+        MerBenchError: a mend names no clip, or a column that does not exist.
+    """
+    for m in mends:
+        if m.column not in clips.columns or not (clips["clip"] == m.clip).any():
+            raise MerBenchError(f"mend of {m.clip}.{m.column} ({m.reason}) matches no clip; remove it or fix its name")
+        new = pl.when(pl.col("clip") == m.clip).then(pl.lit(m.value)).otherwise(pl.col(m.column))
+        clips = clips.with_columns(new.cast(COLUMNS[m.column]).alias(m.column))
+    return clips
+
+
+def problems(clips: pl.DataFrame) -> list[str]:
+    """What is wrong with a table: doubled clips, key frames out of order, emotions left blank. One line each."""
+    found = [f"{clip}: appears twice; clip names must be unique" for clip in _doubled(clips)]
+    for row in clips.filter(pl.col("onset").is_not_null()).iter_rows(named=True):
+        onset, apex, offset = row["onset"], row["apex"], row["offset"]
+        if apex is None or offset is None:
+            found.append(f"{row['clip']}: apex or offset is blank; add a Mend")
+        elif not onset <= apex <= offset:
+            found.append(f"{row['clip']}: onset {onset} <= apex {apex} <= offset {offset} does not hold; add a Mend")
+    blank = clips.filter(pl.col("emotion").is_null() | (pl.col("emotion") == ""))["clip"]
+    return found + [f"{clip}: emotion is blank; add a Mend" for clip in blank]
+
+
+def _doubled(clips: pl.DataFrame) -> list[str]:
+    return clips.group_by("clip").len().filter(pl.col("len") > 1)["clip"].sort().to_list()
+
+
+def select(clips: pl.DataFrame, task: Task) -> pl.DataFrame:
+    """The task's clips, sorted by name, with `label` (int8) after its class map."""
+    labels = {emotion: task.classes.index(name) for emotion, name in task.class_map.items()}
+    chosen = clips.filter(pl.col("emotion").is_in(list(labels)) & ~pl.col("clip").is_in(list(task.drop)))
+    label = pl.col("emotion").replace_strict(labels, return_dtype=pl.Int8).alias("label")
+    return chosen.with_columns(label).sort("clip")
+
+
+def sha256(clips: pl.DataFrame) -> str:
+    """The hash that pins a task: SHA-256 over the sorted clip names, one a line."""
+    return hashlib.sha256("\n".join(sorted(clips["clip"])).encode()).hexdigest()
+
+
+def check(clips: pl.DataFrame, name: str, task: Task) -> None:
+    """Hold a task's selected clips against what it pins.
+
+    Raises:
+        MerBenchError: counts or hash differ, or a row is malformed; the first problem is named.
+    """
+    found = problems(clips)
+    counts = tuple(int((clips["label"] == k).sum()) for k in range(len(task.classes)))
+    if len(clips) != task.clips or clips["subject"].n_unique() != task.subjects:
+        found.append(
+            f"{name}: expected {task.clips} clips of {task.subjects} subjects, found {len(clips)} of "
+            f"{clips['subject'].n_unique()}; is the release complete?"
+        )
+    elif task.counts and counts != task.counts:
+        found.append(f"{name}: expected clips per class {task.counts}, found {counts}")
+    elif task.sha256 and sha256(clips) != task.sha256:
+        found.append(f"{name}: the list of clips differs from the pinned one ({sha256(clips)[:12]}...)")
+    if found:
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise MerBenchError(found[0] + more)

@@ -1,0 +1,450 @@
+"""The commands as Python functions: `run`, `search`, `compare`, `report`. The command line adds nothing but words.
+
+from mer_bench import run, search, report
+run("ridge_flow"); search("mmnet", trials=8)
+report()
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from mer_bench import catalog, clips, grading, inputs, loso, selection, tracking
+from mer_bench.contracts import PAPER_SCALE, MerBenchError, Scale, Setting, UsageError
+from mer_bench.scores import Result, RuleScore
+from mer_bench.space import SAMPLERS, Space, fingerprint, views
+
+DEFAULT_TASK = "synth-3"
+RUN_RULES = ("last", "oracle-epoch", "oracle-global-epoch", "oracle-mmnet")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+Tick = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished command: the run it is recorded under, its result, and the folder of its tables."""
+
+    run_id: str
+    result: Result
+    tables: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """The `--json` object."""
+        result = self.result
+        headline = next(iter(result.rules))
+        rules = {
+            rule: {
+                "uf1": score.uf1,
+                "uar": score.uar,
+                "accuracy": score.accuracy,
+                "uf1_interval": list(score.uf1_interval),
+                "per_corpus": {k: dict(v) for k, v in score.per_corpus.items()},
+                "chance": result.chance[rule],
+                "weighted_f1": score.weighted_f1,
+                "mean_of_folds_f1": score.mean_of_folds_f1,
+                "trained_on": score.trained_on,
+                "leaky": score.leaky,
+            }
+            for rule, score in result.rules.items()
+        }
+        return {
+            "task": result.task,
+            "model": result.model,
+            "seeds": result.seeds,
+            "clips": result.clips,
+            "subjects": result.subjects,
+            "chance": result.chance[headline],
+            "rules": rules,
+            "trials": result.trials,
+            "strictness": result.strictness,
+            "run_id": self.run_id,
+        }
+
+
+def run(
+    model: str,
+    task: str = DEFAULT_TASK,
+    *,
+    seeds: int = 1,
+    rules: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    scale: str = "task",
+    keep_weights: bool = False,
+    workers: int | None = None,
+    tick: Tick | None = None,
+) -> Answer:
+    """Evaluate one recipe by leave-one-subject-out and record it.
+
+    Args:
+        model: `FILE[:PRESET]` or a path to a `.py` file.
+        task: a task's name.
+        seeds: repetitions, each scored on its own.
+        rules: selection rules; by default those that one pass over all training subjects answers.
+        settings: model options and recipe fields by name.
+        device: auto, cpu, cuda or mps.
+        scale: `task` (the size the task states) or `paper`.
+        keep_weights: keep each fold's final weights as safetensors.
+        workers: processes; by default one a core.
+        tick: called with (done, total, text).
+
+    Raises:
+        UsageError: an unknown name.
+        MerBenchError: anything else that stops the run; nothing half-done is recorded as finished.
+    """
+    model = _placed(model)
+    wanted = tuple(rules) or RUN_RULES
+    _known(wanted, selection.RUN_RULES, "rule")
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: at least one")
+    setting = _setting(model, task, settings or {}, scale)
+    if setting.recipe is None and not rules:
+        wanted = ("last",)
+    device = _device(device)
+    began = time.perf_counter()
+    data = inputs.load(task, setting.view, tick=tick)
+    formats = asdict(loso.probe(task, setting, device))
+    question = {
+        "setting": setting.as_dict(),
+        "scale": scale,
+        "seeds": seeds,
+        "inputs": data.key,
+        **formats,
+        "device": device,
+    }
+    tracker = tracking.open()
+    with tracker.run(f"{_shown(model)} on {task}", "run", model, task, question) as run_id:
+        folder = _tables() / run_id
+        passes: dict[bool, Path] = {}
+        for validation in sorted({rule == "inner" for rule in wanted}):
+            trainings = [
+                loso.Training(task, setting, seed, fold, validation, device=device, **formats)
+                for seed in range(seeds)
+                for fold in loso.folds(task, setting)
+            ]
+            passes[validation] = folder / ("held" if validation else "all")
+            finished = loso.run_pass(
+                trainings,
+                passes[validation],
+                question,
+                workers=workers or _cores(),
+                keep_weights=keep_weights,
+                tick=_named(tick, f"{_shown(model)} folds"),
+            )
+            diverged = [f.diverged for f in finished if f.diverged]
+            if diverged:
+                raise MerBenchError(f"{diverged[0]} ({len(diverged)} of {len(finished)} folds)")
+        chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
+        result = _result("run", model, task, scale, question, chosen, data.clips, seeds, time.perf_counter() - began)
+        tracker.finish(run_id, result, folder)
+    return Answer(run_id, result, folder)
+
+
+def search(
+    model: str,
+    task: str = DEFAULT_TASK,
+    *,
+    trials: int = 50,
+    sampler: str = "tpe",
+    seed: int = 0,
+    seeds: int = 1,
+    rules: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    scale: str = "task",
+    refit: bool = True,
+    workers: int | None = None,
+    tick: Tick | None = None,
+) -> Answer:
+    """Search a method's space without ever asking the test subject, and record the study.
+
+    Args:
+        model: as in `run`.
+        task: as in `run`.
+        trials: how many; trial 0 is the published structure and recipe at the task's scale.
+        sampler: tpe (adaptive), qmc or random (strict).
+        seed: of the proposals and of the trials.
+        seeds: repetitions of the refit.
+        rules: of a study; all by default.
+        settings: pinned values; a pinned knob is not searched.
+        device: as in `run`.
+        scale: as in `run`.
+        refit: train each fold's choice once more on all its training subjects.
+        workers: trials at the same time; by default one a core.
+        tick: called with (done, total, text).
+
+    Raises:
+        UsageError: an unknown name.
+        MerBenchError: anything else that stops the study.
+    """
+    from mer_bench import tune
+
+    model = _placed(model)
+    wanted = tuple(rules) or tuple(r for r in selection.STUDY_RULES if refit or r not in ("nested", "shared"))
+    _known(wanted, selection.STUDY_RULES, "rule")
+    _known((sampler,), SAMPLERS, "sampler")
+    if trials < 1 or seeds < 1:
+        raise UsageError(f"--trials {trials} --seeds {seeds}: at least one of each")
+    space = Space(model, dict(settings or {}))
+    device = _device(device)
+    began = time.perf_counter()
+    first = _at(space, task, scale)
+    data = inputs.load(task, first.view, tick=tick)
+    for view in views(space, _scale(task, scale)):
+        inputs.load(task, view, tick=tick)
+    formats = asdict(loso.probe(task, first, device))
+    tracker = tracking.open()
+    question = {
+        "space": fingerprint(space),
+        "pinned": dict(space.pinned),
+        "sampler": sampler,
+        "trials": trials,
+        "seed": seed,
+        "seeds": seeds,
+        "scale": scale,
+        "published": first.as_dict(),
+        "inputs": data.key,
+        "device": device,
+        **formats,
+    }
+    with tracker.run(f"search {_shown(model)} on {task}", "search", model, task, question) as run_id:
+        folder = _tables() / run_id
+        study = tune.Study(space, task, _scale(task, scale), sampler, trials, seed, folder, device=device, **formats)
+        watch = _Watch(tracker, run_id, trials, tick)
+        folders = tune.search(study, workers or _cores(), watch)
+        chosen: dict[str, selection.Chosen] = {}
+        choices = {"nested": selection.nested(folders), "shared": selection.shared(folders)}
+        values = tune.values_of(folders)
+        for rule, picks in choices.items():
+            if f"{rule}-no-refit" in wanted:
+                chosen[f"{rule}-no-refit"] = selection.at_choices(folders, picks)
+            if rule in wanted:
+                trainings = tune.refit(study, picks, values, seeds)
+                again = folder / f"refit-{rule}"
+                record = {"choices": {fold: [c.trial, c.epoch] for (_, fold), c in picks.items()}}
+                loso.run_pass(trainings, again, record, workers=workers or _cores(), tick=_named(tick, f"refit {rule}"))
+                chosen[rule] = selection.last(again)
+        if "oracle-trial" in wanted:
+            chosen["oracle-trial"] = selection.oracle_trial(folders)
+        ordered = {rule: chosen[rule] for rule in wanted}
+        taken = time.perf_counter() - began
+        result = _result("search", model, task, scale, question, ordered, data.clips, seeds, taken)
+        result = replace(result, trials=len(folders), strictness=study.strictness)
+        tracker.finish(run_id, result, folder)
+    return Answer(run_id, result, folder)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models under one protocol: their answers, and the difference in UF1 with its interval over subjects."""
+
+    ours: Answer
+    theirs: Answer
+    rule: str
+    difference: float
+    interval: tuple[float, float]
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        names = self.ours.result.model, self.theirs.result.model
+        low, high = self.interval
+        ahead = f"{names[0]} is ahead" if low > 0 else f"{names[0]} is behind" if high < 0 else "no difference shown"
+        return (
+            f"{ahead}: {names[0]} - {names[1]} = {self.difference:+.3f} UF1 [{low:+.3f}, {high:+.3f}] over subjects, "
+            f"rule {self.rule}, each its own recipe"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The `--json` object."""
+        names = self.ours.result.model, self.theirs.result.model
+        models = dict(zip(names, (self.ours.as_json(), self.theirs.as_json()), strict=True))
+        gap = {"model": names[0], "against": names[1], "rule": self.rule, "uf1": self.difference}
+        return {"models": models, "differences": [{**gap, "uf1_interval": list(self.interval)}]}
+
+
+def compare(model: str, against: str = "mmnet", task: str = DEFAULT_TASK, **options: Any) -> Comparison:
+    """Run two models by their own recipes on the same folds and say who is ahead.
+
+    Args:
+        model: the challenger, as in `run`.
+        against: the other one.
+        task: as in `run`.
+        options: as in `run`.
+    """
+    if _placed(model) == _placed(against):
+        raise UsageError(f"{model} against itself: name another model with --against")
+    ours, theirs = (run(name, task, **options) for name in (model, against))
+    rule = next(iter(ours.result.rules))
+    validation = rule == "inner"
+    rows = []
+    for answer in (ours, theirs):
+        folder = answer.tables / ("held" if validation else "all")
+        rows.append(selection.of_run(rule, None if validation else folder, folder if validation else None).rows)
+    table = inputs.load(task, _setting(model, task, {}, options.get("scale", "task")).view).clips
+    gap, interval = grading.difference(rows[0], rows[1], table, len(catalog.task(task).classes))
+    return Comparison(ours, theirs, rule, gap, (interval.low, interval.high))
+
+
+def report(folder: str | Path = "reports", task: str | None = None) -> list[Path]:
+    """Write the leaderboard from everything recorded (of one task, if named); returns the files."""
+    from mer_bench import leaderboard
+
+    return leaderboard.build(recorded(tracking.open(), task), Path(folder))
+
+
+def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[tracking.Finished]:
+    """Every finished run and study, of one task if named."""
+    if task is not None:
+        catalog.task(task)
+    return [found for found in tracker.results() if task in (None, found.result.task)]
+
+
+class _Watch:
+    """Records trials as they end and tells how far the search is. The driver is the database's only writer."""
+
+    def __init__(self, tracker: tracking.Tracker, run_id: str, trials: int, tick: Tick | None) -> None:
+        self._tracker, self._run_id, self._trials, self._tick = tracker, run_id, trials, tick
+        self._done, self._best = 0, 0.0
+
+    def __call__(self, record: Any) -> None:
+        """One ended trial, a `tune.TrialRecord`."""
+        numbers = {"inner_uf1": record.inner_uf1, "seconds": record.seconds}
+        state = "COMPLETE" if not record.error else "FAIL"
+        values = {**record.values, **({"reason": record.error} if record.error else {})}
+        self._tracker.trial(self._run_id, record.number, values, numbers, state, record.folder)
+        self._done += 1
+        self._best = max(self._best, record.inner_uf1 or 0.0)
+        if self._tick:
+            self._tick(self._done, self._trials, f"trials, best inner UF1 {self._best:.3f}")
+
+
+def _placed(model: str) -> str:
+    """A user's file by its absolute path, because workers run elsewhere; other names as they are."""
+    path, preset = catalog.split(model)
+    return str(Path(path).resolve()) + (f":{preset}" if preset else "") if path.endswith(".py") else model
+
+
+def _shown(model: str) -> str:
+    """A model's name for people: a user's file by its stem."""
+    path, preset = catalog.split(model)
+    return Path(path).stem + (f":{preset}" if preset else "") if path.endswith(".py") else model
+
+
+def _tables() -> Path:
+    """Where passes go: below the current folder, absolute, because workers have another one."""
+    return Path.cwd() / "mlruns" / "tables"
+
+
+def _setting(model: str, task: str, settings: Mapping[str, Any], scale: str) -> Setting:
+    return Space(model, dict(settings)).setting({}, _scale(task, scale))
+
+
+def _at(space: Space, task: str, scale: str) -> Setting:
+    return space.setting(space.default(), _scale(task, scale))
+
+
+def _scale(task: str, scale: str) -> Scale:
+    _known((scale,), ("task", "paper"), "scale")
+    return catalog.task(task).scale if scale == "task" else PAPER_SCALE
+
+
+def _result(
+    kind: str,
+    model: str,
+    task: str,
+    scale: str,
+    question: Mapping[str, Any],
+    chosen: Mapping[str, selection.Chosen],
+    table: pl.DataFrame,
+    seeds: int,
+    seconds: float,
+) -> Result:
+    facts = catalog.task(task)
+    graded: dict[str, tuple[RuleScore, float]] = {
+        rule: grading.grade(rule, rows, table, facts.classes) for rule, rows in chosen.items()
+    }
+    published = question.get("published") or question["setting"]
+    subjects = table["subject"].n_unique()
+    return Result(
+        kind=kind,
+        model=_shown(model),
+        setting_name=_setting_name(kind, model, facts.scale, scale),
+        task=task,
+        task_version=facts.version,
+        task_sha256=clips.sha256(table),
+        seeds=seeds,
+        clips=len(table),
+        subjects=subjects,
+        folds_done=subjects,
+        folds_total=subjects,
+        trials=None,
+        strictness="",
+        chance={rule: chance for rule, (_, chance) in graded.items()},
+        rules={rule: score for rule, (score, _) in graded.items()},
+        parameters=parameters(Setting.from_dict(published), len(facts.classes)),
+        seconds=seconds,
+        device=str(question["device"]),
+        banner=facts.banner,
+        question=dict(question),
+        versions={name: importlib.metadata.version(name) for name in ("mer-bench", "torch", "numpy", "scikit-learn")},
+    )
+
+
+def _setting_name(kind: str, model: str, task_scale: Scale, scale: str) -> str:
+    scaled = scale == "task" and task_scale != PAPER_SCALE and "image_size" in parameters_of(model)
+    where = " at the task's scale" if scaled else ""
+    return (
+        f"searched{where}; trial 0 is the published structure and recipe"
+        if kind == "search"
+        else f"published recipe{where}"
+    )
+
+
+def parameters_of(model: str) -> list[str]:
+    """Names of a method's options."""
+    from mer_bench.contracts import model_options
+
+    return list(model_options(catalog.baseline(model)))
+
+
+def parameters(setting: Setting, classes: int) -> int | None:
+    """Trainable parameters, counted without allocating them; None for models that are not networks."""
+    if setting.recipe is None:
+        return None
+    import torch
+
+    with torch.device("meta"):
+        model = catalog.baseline(setting.model).model(num_classes=classes, **setting.options)
+    return int(sum(p.numel() for p in model.parameters()))
+
+
+def _device(device: str) -> str:
+    _known((device,), DEVICES, "device")
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _named(tick: Tick | None, text: str) -> Tick | None:
+    return (lambda done, total, _: tick(done, total, text)) if tick else None
+
+
+def _known(names: Sequence[str], known: Sequence[str], kind: str) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(f"unknown {kind} {name!r}; known: {', '.join(known)}")

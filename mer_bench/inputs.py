@@ -1,0 +1,236 @@
+"""From a task and a view to arrays: clips selected and checked, faces aligned, crops or flow on disk, opened lazily.
+
+    view                 arrays, row-aligned with `clips`, uint8
+    onset_apex@S         onset (N, 1, S, S, 3), apex (N, 1, S, S, 3)      RGB
+    onset_apex@S+near    onset (N, 5, S, S, 3), apex (N, 9, S, S, 3)      the frames around them, for jitter
+    flow@S               flow  (N, S, S, 3)                               u, v, strain
+
+Arrays are prepared once per corpus and view, for every well-formed clip of the corpus and not only a task's, so that
+tasks share them; the folder's name hashes every setting that made them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import polars as pl
+
+from mer_bench import cache, catalog, clips, faces, flow, frames
+from mer_bench.cache import Tick
+from mer_bench.contracts import Dataset, MerBenchError, Task
+from mer_bench.frames import View
+
+Clip = tuple[dict[str, np.ndarray], bool]
+ReadFlow = Callable[[Path, Mapping[str, Any]], np.ndarray]
+
+VERSION = 1
+USED = ("clip", "onset", "apex", "offset", "frame_path")
+FEW = 40
+"""Up to so many clips starting worker processes costs more than it saves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a model is shown.
+
+    Args:
+        clips: TABLE 1 and `label`, sorted by clip.
+        arrays: name -> array, row-aligned with `clips`; memory-mapped, and read-only, where its rows lie together.
+        key: hash of every setting that made the arrays, and of the clips chosen.
+        unfound: clips without a detected face, which show the middle of the frame.
+    """
+
+    clips: pl.DataFrame
+    arrays: dict[str, np.ndarray]
+    key: str
+    unfound: tuple[str, ...] = ()
+
+
+def clips_of(name: str, tick: Tick | None = None) -> pl.DataFrame:
+    """A task's clips with their labels, mended and held against what the task pins.
+
+    Raises:
+        MerBenchError: a corpus is missing, or the clips differ from the pinned ones.
+    """
+    task = catalog.task(name)
+    return _chosen(name, task, {corpus: _table(corpus, tick) for corpus in task.corpora})
+
+
+def load(task: str, view: str, *, tick: Tick | None = None) -> Inputs:
+    """The inputs of a task; `tick(done, total, text)` is called while frames are drawn or arrays prepared.
+
+    Raises:
+        UsageError: unknown task or view.
+        MerBenchError: a corpus or a frame is missing, the clips differ from the pinned ones, or a corpus of flow
+            pictures is asked for frames.
+    """
+    wanted, asked = frames.parse_view(view), catalog.task(task)
+    tables = {name: _table(name, tick) for name in asked.corpora}
+    chosen = _chosen(task, asked, tables)
+    usable = {name: _usable(table, asked) for name, table in tables.items()}
+    settings = {name: _settings(name, table, wanted) for name, table in usable.items()}
+    folders = [prepare(name, usable[name], wanted, tick) for name in asked.corpora]
+    stored = [json.loads((folder / "clips.json").read_text()) for folder in folders]
+    row_of = {clip: row for row, clip in enumerate(clip for part in stored for clip in part["clips"])}
+    lost = [clip for clip in chosen["clip"] if clip not in row_of]
+    if lost:
+        raise MerBenchError(f"{lost[0]}: onset, apex or offset is blank; add a Mend")
+    rows = np.array([row_of[clip] for clip in chosen["clip"]])
+    names = sorted(file.stem for file in folders[0].glob("*.npy"))
+    arrays = {name: _gather([np.load(f / f"{name}.npy", mmap_mode="r") for f in folders], rows) for name in names}
+    unfound = {clip for part in stored for clip in part["unfound"]} & set(chosen["clip"])
+    key = cache.key({"clips": chosen.select("clip", "label").rows(), "corpora": settings})
+    return Inputs(chosen, arrays, key, tuple(sorted(unfound)))
+
+
+def prepare(name: str, table: pl.DataFrame, view: View, tick: Tick | None = None) -> Path:
+    """The folder of a corpus's arrays in a view, one row per clip of `table`: an .npy file each, and clips.json.
+
+    Raises:
+        MerBenchError: a frame is missing, or the corpus holds flow alone and the view asks for frames.
+    """
+    dataset = catalog.dataset(name)
+    if dataset.read_flow is not None and view.kind != "flow":
+        raise MerBenchError(f"{name} is released as flow pictures, without frames; choose a model whose view is flow")
+    root = cache.root(name, tick)
+    # The place of a release is no setting of the arrays, but two releases of one corpus must not share a folder.
+    place = "" if dataset.make else str(root)
+    settings = _settings(name, table, view)
+    folder = cache.home() / "inputs" / f"{name}-{view}-{cache.key({**settings, 'root': place})[:16]}"
+    return cache.publish(folder, lambda staged: _build(staged, dataset, settings, root, table, view, tick))
+
+
+def _table(name: str, tick: Tick | None) -> pl.DataFrame:
+    dataset = catalog.dataset(name)
+    return clips.mend(dataset.read_annotations(cache.root(name, tick)), dataset.mends)
+
+
+def _chosen(name: str, task: Task, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    chosen = clips.select(pl.concat(list(tables.values())), task)
+    clips.check(chosen, name, task)
+    return chosen
+
+
+def _usable(table: pl.DataFrame, task: Task) -> pl.DataFrame:
+    """Clips with key frames in order; others cannot be in a task (`clips.check`), nor can those it drops."""
+    ordered = (pl.col("onset") <= pl.col("apex")) & (pl.col("apex") <= pl.col("offset"))
+    without_frames = pl.col("onset").is_null() & pl.col("frame_path").is_null()
+    kept = table.filter(ordered.fill_null(False) | without_frames, ~pl.col("clip").is_in(list(task.drop)))
+    return kept.unique("clip", keep="none").sort("clip")
+
+
+def _settings(name: str, table: pl.DataFrame, view: View) -> dict[str, Any]:
+    """Every setting that makes a corpus's arrays, in plain types."""
+    return {
+        "dataset": name,
+        "signature": catalog.dataset(name).signature,
+        "clips": cache.key({"rows": table.select(USED).rows()}),
+        "view": str(view),
+        "versions": [VERSION, faces.version(), flow.version()],
+    }
+
+
+def _build(
+    folder: Path,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    root: Path,
+    table: pl.DataFrame,
+    view: View,
+    tick: Tick | None,
+) -> None:
+    rows = table.select(USED).rows(named=True)
+    if dataset.read_flow is not None:
+        made: Iterator[Clip] = map(partial(_picture, dataset.read_flow, root, view), rows)
+    else:
+        made = _parallel(partial(_clip, root, view), rows)
+    stores: dict[str, np.ndarray] = {}
+    unfound = []
+    for done, (arrays, found) in enumerate(made):
+        for name, array in arrays.items():
+            if name not in stores:
+                stores[name] = np.lib.format.open_memmap(
+                    folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *array.shape)
+                )
+            stores[name][done] = array
+        if not found:
+            unfound.append(rows[done]["clip"])
+        if tick:
+            tick(done + 1, len(rows), f"preparing {settings['dataset']} as {view}")
+    record = {"settings": settings, "clips": table["clip"].to_list(), "unfound": unfound}
+    (folder / "clips.json").write_text(json.dumps(record, indent=1))
+
+
+def _parallel(work: Callable[[Mapping[str, Any]], Clip], rows: list[dict[str, Any]]) -> Iterator[Clip]:
+    """`work` over rows, in their order; by one-threaded processes where there are many rows and processors."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if len(rows) <= FEW or processors == 1:
+        yield from map(work, rows)
+        return
+    try:
+        with ProcessPoolExecutor(processors, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
+            with hidden_script():
+                made = pool.map(work, rows, chunksize=4)
+            yield from made
+    except BrokenProcessPool:
+        raise MerBenchError("a worker process died while preparing frames; is there memory enough?") from None
+
+
+@contextmanager
+def hidden_script() -> Iterator[None]:
+    """Start processes without running the caller's script again in each of them.
+
+    They need nothing of it, and a script without an `if __name__ == "__main__"` would ask for these same inputs and
+    wait for the lock that this process holds.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def _picture(read_flow: ReadFlow, root: Path, view: View, row: Mapping[str, Any]) -> Clip:
+    """One clip of a corpus released as flow pictures."""
+    return {"flow": flow.resize(read_flow(root, row), view.size)}, True
+
+
+def _clip(root: Path, view: View, row: Mapping[str, Any]) -> Clip:
+    """One clip's arrays, and whether its face was found."""
+    first = frames.read(root, row, row["onset"])
+    alignment = faces.align(first)
+    if view.kind == "flow":
+        pair = [faces.crop(image, alignment, flow.WORKING) for image in (first, frames.read(root, row, row["apex"]))]
+        return {"flow": flow.encode(pair[0], pair[1], view.size)}, alignment.found
+    numbers = frames.numbers(row, view.near)
+    images = {n: frames.read(root, row, n) for n in {*numbers["onset"], *numbers["apex"]} - {row["onset"]}}
+    images[row["onset"]] = first
+    cut = {n: faces.crop(image, alignment, view.size)[..., ::-1] for n, image in images.items()}
+    return {name: np.stack([cut[n] for n in ns]) for name, ns in numbers.items()}, alignment.found
+
+
+def _gather(parts: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Rows of the parts laid end to end: a view of the file where they lie together in one part, else a copy."""
+    if len(parts) == 1 and len(rows) and (np.diff(rows) == 1).all():
+        return parts[0][rows[0] : rows[-1] + 1]
+    ends = np.cumsum([len(part) for part in parts])
+    out = np.empty((len(rows), *parts[0].shape[1:]), parts[0].dtype)
+    for part, end in zip(parts, ends, strict=True):
+        inside = (rows < end) & (rows >= end - len(part))
+        out[inside] = part[rows[inside] - (end - len(part))]
+    return out

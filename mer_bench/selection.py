@@ -1,0 +1,239 @@
+"""Selection has a name and happens afterwards, over stored predictions.
+
+A rule takes finished passes and says which epoch (and trial) speaks for each fold. The honest rules read validation
+rows alone; the oracles read the test rows and exist so that published numbers can be compared. This is the only module
+that breaks the seal of a pass.
+
+    rule                  reads         chooses
+    last                  nothing       the end of the schedule
+    inner                 validation    each fold's epoch
+    nested, shared        validation    each fold's trial and epoch; one trial for all folds and each fold's epoch
+    oracle-*              test          see the functions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from mer_bench import metrics, predictions
+from mer_bench.contracts import MerBenchError
+
+RUN_RULES = ("last", "inner", "oracle-epoch", "oracle-global-epoch", "oracle-mmnet")
+STUDY_RULES = ("nested", "nested-no-refit", "shared", "shared-no-refit", "oracle-trial")
+NEIGHBOURS = 1
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What speaks for one fold: a trial (0 in a run of one recipe), an epoch, and the loss that chose them."""
+
+    trial: int
+    epoch: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The test rows a rule lets speak: one row per (seed, clip), with `prediction`.
+
+    `accuracy_rows` differs from `rows` for `oracle-mmnet` alone, whose accuracy and F1 come from different epochs.
+    """
+
+    rows: pl.DataFrame
+    accuracy_rows: pl.DataFrame
+
+
+def is_leaky(rule: str) -> bool:
+    """Whether a rule looks at the test subject."""
+    return rule.startswith("oracle")
+
+
+def curves(folder: Path) -> pl.DataFrame:
+    """Validation record of a pass: per (seed, fold, epoch) `loss` (mean log-loss over clips) and `counts`."""
+    rows = pl.read_parquet(folder / predictions.FOLDS)
+    return rows.with_columns((pl.col("losses").list.sum() / pl.col("clips").list.sum()).alias("loss"))
+
+
+def smooth(losses: np.ndarray) -> np.ndarray:
+    """Each epoch's mean with its neighbours, along the last axis; ends average what they have."""
+    epochs = losses.shape[-1]
+    spans = [slice(max(0, e - NEIGHBOURS), e + NEIGHBOURS + 1) for e in range(epochs)]
+    return np.stack([losses[..., span].mean(-1) for span in spans], -1)
+
+
+def inner(folder: Path, trial: int = 0) -> dict[tuple[int, str], Choice]:
+    """Each (seed, fold)'s epoch by the smoothed log-loss of its validation subjects, ties to the earliest."""
+    chosen = {}
+    for (seed, fold), rows in curves(folder).sort("epoch").group_by(["seed", "fold"], maintain_order=True):
+        # rounded, so that the last bit of a mean decides no tie
+        losses = np.round(smooth(rows["loss"].to_numpy()), 9)
+        best = int(np.argmin(losses))
+        chosen[int(seed), str(fold)] = Choice(trial, int(rows["epoch"][best]), float(losses[best]))
+    return chosen
+
+
+def inner_counts(folder: Path) -> np.ndarray:
+    """Pooled validation confusion of a pass, each fold at its `inner` epoch."""
+    epochs = {key: choice.epoch for key, choice in inner(folder).items()}
+    picked = _at(curves(folder), epochs)
+    counts = np.array(picked["counts"].to_list(), np.int64).sum(0)
+    classes = round(len(counts) ** 0.5)
+    return np.asarray(counts.reshape(classes, classes))
+
+
+def inner_uf1(folder: Path) -> float:
+    """The search's objective: pooled UF1 over every fold's validation subjects, each fold at its `inner` epoch."""
+    return float(metrics.uf1(inner_counts(folder), absent="zero"))
+
+
+def nested(folders: Mapping[int, Path]) -> dict[tuple[int, str], Choice]:
+    """Each fold's trial and epoch by its own validation subjects; ties to the earlier epoch and lower trial.
+
+    A fold's candidates are the trials that finished that fold, so nothing that happens in another fold decides here.
+    """
+    best: dict[tuple[int, str], Choice] = {}
+    for trial in sorted(folders):
+        for key, choice in inner(folders[trial], trial).items():
+            if key not in best or choice.loss < best[key].loss:
+                best[key] = choice
+    return best
+
+
+def shared(folders: Mapping[int, Path]) -> dict[tuple[int, str], Choice]:
+    """One trial for all folds by pooled inner UF1 (ties to the lower trial), each fold's epoch by its own validation.
+
+    Candidates are the trials that finished all folds of the study.
+    """
+    choices = {trial: inner(folder, trial) for trial, folder in folders.items()}
+    whole = max(len(c) for c in choices.values())
+    scores = {trial: inner_uf1(folders[trial]) for trial in sorted(folders) if len(choices[trial]) == whole}
+    return choices[max(scores, key=lambda trial: (scores[trial], -trial))]
+
+
+def last(folder: Path) -> Chosen:
+    """Every fold at the end of its schedule (of a refit: at the epoch it was refitted for)."""
+    rows = predictions.open_test(folder)
+    return _same(_predict(rows.filter(pl.col("epoch") == pl.col("epoch").max().over("seed", "fold"))))
+
+
+def at_choices(folders: Mapping[int, Path], choices: Mapping[tuple[int, str], Choice]) -> Chosen:
+    """The test rows of chosen trials and epochs, without refit."""
+    parts = []
+    for trial in sorted({c.trial for c in choices.values()}):
+        epochs = {key: c.epoch for key, c in choices.items() if c.trial == trial}
+        parts.append(_at(predictions.open_test(folders[trial]), epochs))
+    return _same(_predict(pl.concat(parts)))
+
+
+def oracle_epoch(folder: Path) -> Chosen:
+    """Each subject's epoch with most correct test clips, last tie (HTNet's rule)."""
+    return _same(_predict(_at(predictions.open_test(folder), _best_epochs(folder, _correct))))
+
+
+def oracle_global_epoch(folder: Path) -> Chosen:
+    """One epoch for all folds of a seed, by pooled test UF1, first tie."""
+    rows = predictions.open_folds_test(folder)
+    epochs = {}
+    for (seed,), part in rows.group_by(["seed"], maintain_order=True):
+        ends = part.group_by("fold").agg(pl.col("epoch").max())["epoch"]
+        pooled = {}
+        for (epoch,), at in part.filter(pl.col("epoch") <= ends.min()).sort("epoch").group_by("epoch"):
+            counts = _matrices(at).sum(0)
+            pooled[int(epoch)] = float(metrics.uf1(counts, absent="zero"))
+        best = max(pooled, key=lambda e: (pooled[e], -e))
+        epochs.update({(int(seed), fold): best for fold in part["fold"].unique()})
+    return _same(_predict(_at(predictions.open_test(folder), epochs)))
+
+
+def oracle_mmnet(folder: Path) -> Chosen:
+    """The published MMNet loop: per subject, accuracy at its best epoch and F1 at the epoch of its own best macro F1.
+
+    The per-subject macro F1 averages over the classes among that subject's labels or predictions; the last tie wins
+    (muse1998/MMNet, CASME2_5.py training loop).
+    """
+    rows = predictions.open_test(folder)
+    f1_rows = _predict(_at(rows, _best_epochs(folder, _present_f1)))
+    return Chosen(f1_rows, _predict(_at(rows, _best_epochs(folder, _correct))))
+
+
+def oracle_trial(folders: Mapping[int, Path]) -> Chosen:
+    """One trial for all folds by pooled test UF1 at its last epoch, ties to the lower trial."""
+    scored: list[tuple[float, int]] = []
+    folds = {trial: predictions.open_folds_test(folder) for trial, folder in folders.items()}
+    whole = max(rows.select("seed", "fold").n_unique() for rows in folds.values())
+    for trial, rows in folds.items():
+        if rows.select("seed", "fold").n_unique() == whole:
+            end = rows.filter(pl.col("epoch") == pl.col("epoch").max().over("seed", "fold"))
+            scored.append((float(metrics.uf1(_matrices(end).sum(0), absent="zero")), -trial))
+    return last(folders[-max(scored)[1]])
+
+
+RULES: dict[str, Callable[[Path], Chosen]] = {
+    "last": last,
+    "oracle-epoch": oracle_epoch,
+    "oracle-global-epoch": oracle_global_epoch,
+    "oracle-mmnet": oracle_mmnet,
+}
+
+
+def of_run(rule: str, everything: Path | None, held: Path | None) -> Chosen:
+    """A rule over a run's passes: `everything` trained on all subjects, `held` kept validation subjects back."""
+    if rule == "inner" and held is not None:
+        return at_choices({0: held}, inner(held))
+    if rule in RULES and everything is not None:
+        return RULES[rule](everything)
+    raise MerBenchError(f"rule {rule!r} does not fit a run of one recipe; one of {', '.join(RUN_RULES)}")
+
+
+def _best_epochs(folder: Path, score: Callable[[np.ndarray], np.ndarray]) -> dict[tuple[int, str], int]:
+    """Per (seed, fold) the epoch whose test counts score highest, last tie."""
+    best = {}
+    rows = predictions.open_folds_test(folder).sort("epoch")
+    for (seed, fold), part in rows.group_by(["seed", "fold"], maintain_order=True):
+        scores = score(_matrices(part))
+        winner = len(scores) - 1 - int(np.argmax(scores[::-1]))
+        best[int(seed), str(fold)] = int(part["epoch"][winner])
+    return best
+
+
+def _correct(counts: np.ndarray) -> np.ndarray:
+    correct: np.ndarray = np.trace(counts, axis1=-2, axis2=-1)
+    return correct
+
+
+def _present_f1(counts: np.ndarray) -> np.ndarray:
+    truth, said = counts.sum(-1), counts.sum(-2)
+    both = truth + said
+    f1 = np.divide(2 * np.diagonal(counts, axis1=-2, axis2=-1), both, out=np.zeros(both.shape), where=both > 0)
+    present_f1: np.ndarray = f1.sum(-1) / (both > 0).sum(-1)
+    return present_f1
+
+
+def _matrices(rows: pl.DataFrame) -> np.ndarray:
+    counts = np.array(rows["counts"].to_list(), np.int64)
+    classes = round(counts.shape[1] ** 0.5)
+    return counts.reshape(-1, classes, classes)
+
+
+def _at(rows: pl.DataFrame, epochs: Mapping[tuple[int, str], int]) -> pl.DataFrame:
+    keys = _key_table(epochs.items())
+    return rows.join(keys, on=["seed", "fold", "epoch"], how="semi")
+
+
+def _key_table(items: Iterable[tuple[tuple[int, str], int]]) -> pl.DataFrame:
+    schema = {"seed": pl.Int32, "fold": pl.String, "epoch": pl.Int16}
+    return pl.DataFrame([(s, f, e) for (s, f), e in items], schema=schema, orient="row")
+
+
+def _predict(rows: pl.DataFrame) -> pl.DataFrame:
+    said = predictions.probabilities(rows).argmax(1).astype(np.int8)
+    return rows.with_columns(pl.Series("prediction", said)).sort("seed", "clip")
+
+
+def _same(rows: pl.DataFrame) -> Chosen:
+    return Chosen(rows, rows)

@@ -1,0 +1,110 @@
+"""Who is tested, who is trained on: leave one *subject* out.
+
+    clips  ──►  [Fold(name, test, train, validation), ...]    one per subject, sorted by name
+
+A splitter only splits. Validation is by subject too: about a quarter of a fold's other subjects, chosen so that they
+hold about a quarter of every class. The choice for a fold reads the other subjects alone, in sorted order, and is
+seeded by names, so that nothing about the held-out subject (its labels, its number of clips) can reach it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from mer_bench.contracts import MerBenchError
+from mer_bench.seeds import seed as named_seed
+
+CANDIDATES = 256
+TOLERANCE = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """One held-out subject.
+
+    Args:
+        name: the held-out subject, `corpus/id`.
+        test: rows of its clips in the clips table, ascending int64, as the other two.
+        train: rows to fit on; no subject is on two sides.
+        validation: rows of the validation subjects; empty where none are kept back.
+    """
+
+    name: str
+    test: np.ndarray
+    train: np.ndarray
+    validation: np.ndarray
+
+    @property
+    def everything(self) -> np.ndarray:
+        """Rows of all subjects but the held-out one: train and validation, ascending."""
+        return np.sort(np.concatenate([self.train, self.validation]))
+
+
+def loso(
+    clips: pl.DataFrame, *, validation: bool = False, share: float = 0.25, seed: str | int = "validation"
+) -> list[Fold]:
+    """One fold for each subject of `clips` (columns `subject` and `label`), sorted by subject.
+
+    Args:
+        clips: a task's clips; folds hold row numbers of this table.
+        validation: keep back validation subjects in each fold.
+        share: of the other subjects, and of their clips of every class, that is kept back.
+        seed: names the draw; the same name gives the same validation subjects.
+
+    Raises:
+        MerBenchError: too few subjects (two are needed, three with validation) or a share outside (0, 1).
+    """
+    subjects, owner = np.unique(clips["subject"].to_numpy(), return_inverse=True)
+    if len(subjects) < (2 + validation):
+        raise MerBenchError(f"{len(subjects)} subjects are too few to leave one out; {2 + validation} are needed")
+    if not 0 < share < 1:
+        raise MerBenchError(f"the validation share must lie between 0 and 1, not {share}")
+    labels = clips["label"].to_numpy()
+    folds = []
+    for held, name in enumerate(map(str, subjects)):
+        kept = np.zeros(len(subjects), bool)
+        if validation:
+            others = owner != held
+            chosen = _choose(owner[others], labels[others], share, named_seed(seed, "validation", name))
+            kept[chosen] = True
+        back = kept[owner]
+        test = owner == held
+        folds.append(Fold(name, *(np.flatnonzero(side) for side in (test, ~test & ~back, back))))
+    return folds
+
+
+def _choose(owner: np.ndarray, labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Subject numbers kept back, from the other subjects' rows: the best of many drawn sets.
+
+    First, no class may vanish from the remaining subjects; then the share of clips must lie within `TOLERANCE` of the
+    wanted one; then the shares of every class, of all clips and of subjects are to be close to it.
+    """
+    subjects, rows = np.unique(owner, return_inverse=True)
+    _, columns = np.unique(labels, return_inverse=True)
+    clips = np.zeros((len(subjects), columns.max() + 1))
+    np.add.at(clips, (rows, columns), 1)
+    sets = _candidates(len(subjects), share, np.random.default_rng(seed))
+    held = sets @ clips
+    lost = (held == clips.sum(0)).sum(1)
+    of_class = np.abs(held / clips.sum(0) - share).mean(1)
+    of_clips = np.abs(held.sum(1) / clips.sum() - share)
+    of_subjects = np.abs(sets.mean(1) - share)
+    far = of_clips > TOLERANCE * share
+    # Rounded, so that the last bit of a sum cannot decide on another machine.
+    distance = np.round(of_class + of_clips + of_subjects, 9)
+    return np.asarray(subjects[sets[np.lexsort((distance, far, lost))[0]]])
+
+
+def _candidates(count: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Sets of subjects to compare, (sets, count) bool, neither empty nor full: all of them where they are few."""
+    if 2**count - 2 <= CANDIDATES:
+        numbers = rng.permutation(np.arange(1, 2**count - 1))
+        return np.asarray((numbers[:, None] >> np.arange(count)) & 1, bool)
+    wanted = share * count
+    low, high = max(1, round(0.6 * wanted)), min(count - 1, round(1.4 * wanted) + 1)
+    size = rng.integers(min(low, high), high, CANDIDATES, endpoint=True)
+    rank = rng.random((CANDIDATES, count)).argsort(1).argsort(1)
+    return np.asarray(rank < size[:, None])

@@ -1,0 +1,250 @@
+"""The one door to MLflow: runs, studies and what they found.
+
+A finished evaluation hands over a `scores.Result`. It is stored three times, for three readers:
+
+    scores.json      the whole `Result`; reports are built from it alone
+    scores.parquet   TABLE 3 (`scores.table`): one row per rule, corpus and metric
+    metrics          `nested.uf1`, `nested.casme2.uar`, ... for MLflow's own pages
+
+A study is a parent run and every trial a child run, tied by a tag through `MlflowClient`, because MLflow's fluent
+nesting does not cross processes. There is no run per fold. The database's schema is made by `open`, once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mer_bench.contracts import MerBenchError
+from mer_bench.scores import Result as Result
+from mer_bench.scores import RuleScore as RuleScore
+from mer_bench.scores import table
+
+EXPERIMENT = "mer-bench"
+MAX_PARAMS, MAX_KEY, MAX_PARAM, MAX_REASON = 100, 250, 6000, 2000  # MLflow's limits; the last is ours
+
+
+def metrics(result: Result) -> dict[str, float]:
+    """The numbers of a result under names that MLflow accepts, the rule first."""
+    found: dict[str, float] = {}
+    for row in table(result).iter_rows(named=True):
+        name = ".".join(part for part in (row["rule"], row["corpus"], row["metric"]) if part)
+        values = {name: row["value"], f"{name}.low": row["low"], f"{name}.high": row["high"]}
+        found |= {_key(k): float(v) for k, v in values.items() if v is not None}
+    found |= {_key(f"{rule}.chance"): float(value) for rule, value in result.chance.items()}
+    cost = {k: getattr(result, k) for k in ("seconds", "parameters", "trials", "folds_done", "folds_total", "seeds")}
+    return found | {k: float(v) for k, v in cost.items() if v is not None}
+
+
+def flatten(question: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A nested question as MLflow params: `recipe.lr -> 0.0008`, at most 100, values cut to MLflow's length."""
+    flat: dict[str, str] = {}
+    for name, value in question.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            text = json.dumps(value, default=_plain) if isinstance(value, list | tuple) else str(value)
+            flat[_key(f"{prefix}{name}")] = text[:MAX_PARAM]
+    return dict(list(flat.items())[:MAX_PARAMS])
+
+
+def _key(name: str) -> str:
+    """MLflow permits letters, digits, `_ - . /` and space, and no path that is not in normal form."""
+    return re.sub(r"[^A-Za-z0-9_\-. ]", "_", name)[:MAX_KEY].lstrip(".") or "_"
+
+
+class Finished(NamedTuple):
+    """A finished run: its id, when it started (UTC) and what it found."""
+
+    run_id: str
+    started: datetime
+    result: Result
+
+
+@dataclass(frozen=True)
+class Tracker:
+    """The project's experiment in an MLflow store; made by `open`."""
+
+    client: Any
+    experiment: str
+
+    def start(self, name: str, kind: str, model: str, task: str, question: Mapping[str, Any]) -> str:
+        """Open a run (RUNNING) and return its id; the question is stored at once, to explain a crash."""
+        tags = {"mer_bench.kind": kind, "mer_bench.model": model, "mer_bench.task": task}
+        run_id: str = self.client.create_run(self.experiment, tags=tags, run_name=name).info.run_id
+        self.client.log_text(run_id, _json(question), "question.json")
+        return run_id
+
+    @contextmanager
+    def run(self, name: str, kind: str, model: str, task: str, question: Mapping[str, Any]) -> Iterator[str]:
+        """`start`, and whatever ends the block before `finish` marks the run FAILED, or KILLED for an interrupt."""
+        run_id = self.start(name, kind, model, task, question)
+        try:
+            yield run_id
+        except Exception as error:
+            self.fail(run_id, f"{type(error).__name__}: {error}")
+            raise
+        except BaseException as error:
+            self.fail(run_id, type(error).__name__, status="KILLED")
+            raise
+        if self.client.get_run(run_id).info.status == "RUNNING":
+            self.fail(run_id, "ended without a result")
+
+    def trial(
+        self,
+        parent_id: str,
+        number: int,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float | None],
+        state: str,
+        folder: str | Path | None,
+    ) -> str:
+        """Record one trial of a study as a child run and return its id.
+
+        Args:
+            parent_id: the study's run; `number` is the trial's in it.
+            params: what was suggested.
+            metrics: its numbers; None is left out.
+            state: Optuna's word: COMPLETE, PRUNED or FAIL.
+            folder: where its predictions lie.
+        """
+        tags = {
+            "mlflow.parentRunId": parent_id,
+            "mer_bench.kind": "trial",
+            "mer_bench.trial": str(number),
+            "mer_bench.state": state,
+            "mer_bench.tables": str(folder or ""),
+        }
+        run_id: str = self.client.create_run(self.experiment, tags=tags, run_name=f"trial {number}").info.run_id
+        self._log(run_id, {_key(k): float(v) for k, v in metrics.items() if v is not None}, flatten(params))
+        self.client.set_terminated(run_id, "FAILED" if state.upper() == "FAIL" else "FINISHED")
+        return run_id
+
+    def finish(self, run_id: str, result: Result, tables: Path | None = None) -> None:
+        """Store a result and close its run (FINISHED); `tables` is the folder of its predictions."""
+        self._log(run_id, metrics(result), flatten(result.question))
+        self.client.log_text(run_id, _json(result.question), "question.json")
+        self.client.log_text(run_id, _json(result.as_dict()), "scores.json")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "scores.parquet"
+            table(result).write_parquet(path)
+            self.client.log_artifact(run_id, str(path))
+        self.client.set_tag(run_id, "mer_bench.tables", str(tables or ""))
+        self.client.set_tag(run_id, "mer_bench.scored", "yes")
+        self.client.set_terminated(run_id, "FINISHED")
+
+    def fail(self, run_id: str, reason: str, status: str = "FAILED") -> None:
+        """Close a run that has no result, with the reason as a tag."""
+        self.client.set_tag(run_id, "mer_bench.reason", reason[:MAX_REASON])
+        self.client.set_terminated(run_id, status)
+
+    def results(self, page: int = 500) -> list[Finished]:
+        """All finished runs and studies, newest first; trials and failures are not among them.
+
+        Raises:
+            MerBenchError: a finished run's scores cannot be read.
+        """
+        found: list[Finished] = []
+        query = "attributes.status = 'FINISHED' and tags.`mer_bench.scored` = 'yes'"
+        token = None
+        while True:
+            runs = self.client.search_runs([self.experiment], query, max_results=page, page_token=token)
+            found += [self._read(run.info) for run in runs]
+            token = runs.token
+            if not token:
+                return sorted(found, key=lambda f: (f.started, f.run_id), reverse=True)
+
+    def _read(self, info: Any) -> Finished:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                path = self.client.download_artifacts(info.run_id, "scores.json", folder)
+                result = Result.from_dict(json.loads(Path(path).read_text("utf-8")))
+            except Exception as error:
+                cure = (
+                    f"put its artifacts back under {info.artifact_uri}, or `mlflow runs delete --run-id {info.run_id}`"
+                )
+                raise MerBenchError(f"run {info.run_id}: scores.json cannot be read ({error}); {cure}") from error
+        return Finished(info.run_id, datetime.fromtimestamp(info.start_time / 1000, UTC), result)
+
+    def _log(self, run_id: str, numbers: Mapping[str, float], params: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric, Param
+
+        logged = [Metric(k, v, int(time.time() * 1000), 0) for k, v in numbers.items()]
+        self.client.log_batch(run_id, logged, [Param(k, v) for k, v in params.items()])
+
+
+def open(uri: str | None = None) -> Tracker:
+    """The project's experiment, made with its database where it does not exist yet.
+
+    Args:
+        uri: an MLflow tracking address; by default `MLFLOW_TRACKING_URI`, else sqlite in `mlruns/` below the current
+            folder. Artifacts lie beside a sqlite database; a server has its own place.
+
+    Raises:
+        MerBenchError: the store cannot be opened.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    for chatty in ("mlflow", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(Path.cwd() / 'mlruns/mlflow.db').as_posix()}"
+    folder = Path.cwd() / "mlruns"
+    if uri.startswith("sqlite:///"):
+        folder = Path(uri.removeprefix("sqlite:///").split("?")[0]).resolve().parent
+    location = None if uri.startswith("http") else (folder / "artifacts").as_uri()
+    try:
+        with _alone(folder) if location else nullcontext():
+            client = MlflowClient(uri)
+            return Tracker(client, _experiment(client, location))
+    except MlflowException as error:
+        cure = "check MLFLOW_TRACKING_URI, or unset it to use sqlite under ./mlruns"
+        reason = f"cannot open the MLflow store {uri}: {str(error).splitlines()[0]}"
+        # An address may hold a password, and MLflow repeats the address.
+        raise MerBenchError(f"{re.sub('//[^@/]*@', '//', reason)}; {cure}") from error
+
+
+def tables() -> Path:
+    """Where runs keep their predictions, one folder each; absolute, because workers start elsewhere."""
+    return Path.cwd() / "mlruns" / "tables"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: two that make the schema of one fresh sqlite database crash each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".opening").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _experiment(client: Any, location: str | None) -> str:
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    if found.lifecycle_stage != "active":
+        cure = f"bring it back with `mlflow experiments restore --experiment-id {found.experiment_id}`"
+        raise MerBenchError(f"the MLflow experiment {EXPERIMENT} was deleted; {cure}")
+    return str(found.experiment_id)
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=1, sort_keys=True, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars as numbers, paths and the rest as text."""
+    return value.item() if hasattr(value, "item") else str(value)

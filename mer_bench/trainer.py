@@ -1,0 +1,357 @@
+"""One training loop for every model: a fold's clips in, probabilities of every epoch out.
+
+Data are decoded once and stay in (device) memory as bytes; augmentation is a handful of tensor operations on a batch;
+nothing waits for the device inside an epoch. The loop scores validation and test clips after each epoch and *chooses
+nothing*: selection is a function over the stored tables.
+
+    bytes (N, F, S, S, 3) ─ pick frame ─► (B, 3, S, S) float ─ normalise ─ augment ─► model ─► logits (B, K)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mer_bench.contracts import MerBenchError, Recipe
+from mer_bench.seeds import seed
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+EVAL_BATCH = 256
+
+
+class Diverged(MerBenchError):  # noqa: N818
+    """The training loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Number format of the forward pass and memory format of pictures; the answer of a probe, part of the question."""
+
+    bf16: bool = False
+    channels_last: bool = False
+
+    def autocast(self, device: str) -> AbstractContextManager[Any]:
+        """bf16 autocast, or nothing."""
+        return torch.autocast(device, dtype=torch.bfloat16) if self.bf16 else nullcontext()
+
+    def lay(self, batch: Tensor) -> Tensor:
+        """The batch in this memory format."""
+        return batch.contiguous(memory_format=torch.channels_last) if self.channels_last else batch
+
+
+@dataclass(frozen=True)
+class Data:
+    """A view on a device.
+
+    Attributes:
+        pictures: view key -> bytes, (N, F, C, H, W) with F = 1 where there is nothing to pick.
+        labels: (N,) int64.
+        reach: (N, 3) int64: how far onset, apex (backwards) and apex (forwards) may move, in frames; zeros without
+            jitter.
+        motion: whether channels are flow (u, v, strain) rather than colours.
+    """
+
+    pictures: Mapping[str, Tensor]
+    labels: Tensor
+    reach: Tensor
+    motion: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a fold's training said: probabilities (epochs, clips, classes) and the final weights with their hash."""
+
+    validation: np.ndarray
+    test: np.ndarray
+    weights: str
+    state: Mapping[str, Tensor]
+
+
+def load(arrays: Mapping[str, np.ndarray], labels: np.ndarray, reach: np.ndarray, device: str) -> Data:
+    """Move a view's bytes to a device once.
+
+    Args:
+        arrays: view key -> (N, F, S, S, 3) or (N, S, S, 3) uint8.
+        labels: (N,) integers.
+        reach: see `Data.reach`.
+        device: torch device.
+    """
+    pictures = {}
+    for key, array in arrays.items():
+        frames = torch.from_numpy(np.array(array))
+        frames = frames if frames.ndim == 5 else frames[:, None]
+        pictures[key] = frames.permute(0, 1, 4, 2, 3).contiguous().to(device)
+    targets = torch.from_numpy(labels.astype(np.int64)).to(device)
+    return Data(pictures, targets, torch.from_numpy(reach).to(device), motion="flow" in arrays)
+
+
+def batch(
+    data: Data, rows: Tensor, recipe: Recipe | None = None, generator: torch.Generator | None = None
+) -> dict[str, Tensor]:
+    """Float pictures (B, 3, H, W) of the rows; augmented by the recipe when a generator is given.
+
+    Colours are ImageNet-normalised before augmentation, as the published MMNet scripts do; flow stays in 0..255.
+    """
+    device = data.labels.device
+    frames = {key: _middle(data, key, rows) for key in data.pictures}
+    if generator is not None and recipe is not None and recipe.jitter > 0 and not data.motion:
+        frames = {key: _jitter(data, key, rows, index, generator) for key, index in frames.items()}
+    pictures = {key: data.pictures[key][rows, index].float() for key, index in frames.items()}
+    if not data.motion:
+        mean = torch.tensor(MEAN, device=device).view(3, 1, 1)
+        std = torch.tensor(STD, device=device).view(3, 1, 1)
+        pictures = {key: (x / 255 - mean) / std for key, x in pictures.items()}
+    if generator is not None and recipe is not None:
+        pictures = _augment(pictures, recipe, generator, data.motion)
+    return pictures
+
+
+def _middle(data: Data, key: str, rows: Tensor) -> Tensor:
+    """Index of the annotated frame: the first of the onset's, the middle one of the apex's."""
+    count = data.pictures[key].shape[1]
+    return torch.full_like(rows, count // 2 if key == "apex" else 0)
+
+
+def _jitter(data: Data, key: str, rows: Tensor, index: Tensor, generator: torch.Generator) -> Tensor:
+    draw = torch.rand(len(rows), generator=generator).to(rows.device)
+    onset, back, forward = data.reach[rows].unbind(1)
+    if key == "onset":
+        return index + (draw * (onset + 1)).long()
+    return index - back + (draw * (back + forward + 1)).long()
+
+
+def _augment(
+    pictures: dict[str, Tensor], recipe: Recipe, generator: torch.Generator, motion: bool
+) -> dict[str, Tensor]:
+    """Mirror, rotate, shift and colour-shift every clip; all pictures of a clip move together."""
+    first = next(iter(pictures.values()))
+    count, _, height, width = first.shape
+    draws = torch.rand(6, count, generator=generator).to(first.device)
+    mirrored = draws[0] < recipe.flip
+    if recipe.colour and not motion:
+        gain, lift = 1 + recipe.colour * (2 * draws[4] - 1), recipe.colour * (2 * draws[5] - 1)
+        pictures = {k: x * gain.view(-1, 1, 1, 1) + lift.view(-1, 1, 1, 1) for k, x in pictures.items()}
+    if motion and recipe.flip:
+        sign = mirrored.view(-1, 1, 1)
+        # a mirrored face moves the other way: min-max scaled, -u is 255 - u
+        pictures = {
+            k: torch.cat([torch.where(sign, 255 - x[:, 0], x[:, 0])[:, None], x[:, 1:]], 1) for k, x in pictures.items()
+        }
+    if not (recipe.flip or recipe.rotate or recipe.shift):
+        return pictures
+    angle = (2 * draws[1] - 1) * math.radians(recipe.rotate)
+    # whole pixels, so that a shift alone does not blur
+    moved = [
+        torch.round((2 * d - 1) * recipe.shift * side) * 2 / side for d, side in ((draws[2], width), (draws[3], height))
+    ]
+    flip = torch.where(mirrored, -1.0, 1.0)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    theta = torch.stack([torch.stack([flip * cos, -sin, moved[0]], 1), torch.stack([flip * sin, cos, moved[1]], 1)], 1)
+    grid = nn.functional.affine_grid(theta, [count, 1, height, width], align_corners=False)
+    stacked = torch.cat(list(pictures.values()), 1)
+    # uncovered pixels: the mean colour (0 after normalisation); flow has no such value, its border is repeated
+    padding = "border" if motion else "zeros"
+    turned = nn.functional.grid_sample(stacked, grid, padding_mode=padding, align_corners=False)
+    return dict(zip(pictures, torch.split(turned, first.shape[1], 1), strict=True))
+
+
+def learning_rate(recipe: Recipe, epoch: int, share: float) -> float:
+    """Learning rate `share` of the way (0..1) through an epoch; `exponential` steps between epochs."""
+    time = (epoch + share) / recipe.epochs
+    if recipe.schedule == "exponential":
+        steps = epoch if recipe.decay_epochs is None else min(epoch, recipe.decay_epochs)
+        return recipe.lr * recipe.gamma**steps
+    if recipe.schedule == "cosine":
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * time))
+    if recipe.schedule == "onecycle":
+        rise = 0.3
+        if time < rise:
+            return recipe.lr * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * time / rise)))
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * (time - rise) / (1 - rise)))
+    return recipe.lr
+
+
+def optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimizer over all parameters, biases and positions included (as published)."""
+    parameters = list(model.parameters())
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+
+
+def class_weights(recipe: Recipe, labels: Tensor, classes: int) -> Tensor | None:
+    """n / (K n_k) over the given training labels; an absent class gets 0."""
+    if recipe.class_weights == "none":
+        return None
+    counts = torch.bincount(labels, minlength=classes).float()
+    return torch.where(counts > 0, len(labels) / (classes * counts.clamp(min=1)), 0.0)
+
+
+def batches(order: Tensor, size: int) -> list[Tensor]:
+    """Cut an order into batches; a last one of fewer than two clips joins the one before (BatchNorm needs two)."""
+    parts = list(torch.split(order, size))
+    if len(parts) > 1 and len(parts[-1]) < 2:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+def fit(
+    build: Callable[[], nn.Module],
+    recipe: Recipe,
+    data: Data,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+    classes: int,
+    names: tuple[str | int, ...],
+    precision: Precision,
+    stop_after: int | None = None,
+    on_epoch: Callable[[], None] | None = None,
+) -> Outcome:
+    """Train on `rows[0]`, score `rows[1]` (validation) and `rows[2]` (test) after each epoch.
+
+    Args:
+        build: makes the model, under a seed set here.
+        recipe: how to train.
+        data: the view.
+        rows: training, validation and test rows of the view.
+        classes: number of classes.
+        names: what this training is called; every random decision is seeded from it.
+        precision: from `probe`.
+        stop_after: stop the schedule after this epoch (refits).
+        on_epoch: called after each epoch.
+
+    Raises:
+        Diverged: the loss of an epoch is not finite.
+    """
+    device = data.labels.device.type
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed(*names, "init"))
+        model = build().to(device)
+        if precision.channels_last:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        steps = optimizer(recipe, model)
+        train, scored = torch.from_numpy(rows[0]).to(device), torch.from_numpy(np.concatenate(rows[1:])).to(device)
+        weights = class_weights(recipe, data.labels[train], classes)
+        criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=recipe.label_smoothing)
+        said = []
+        for epoch in range(recipe.epochs if stop_after is None else stop_after + 1):
+            torch.manual_seed(seed(*names, "dropout", epoch))
+            generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
+            loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
+            if not torch.isfinite(loss):
+                raise Diverged(
+                    f"loss is {loss.item()} in epoch {epoch} of {'/'.join(map(str, names))}; lower lr={recipe.lr:g}"
+                )
+            said.append(score(model, data, scored, precision))
+            if on_epoch:
+                on_epoch()
+    everything = torch.stack(said).cpu().numpy()
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    kept = len(rows[1])
+    return Outcome(everything[:, :kept], everything[:, kept:], digest(state), state)
+
+
+def _epoch(
+    model: nn.Module,
+    steps: torch.optim.Optimizer,
+    criterion: nn.Module,
+    data: Data,
+    train: Tensor,
+    recipe: Recipe,
+    epoch: int,
+    generator: torch.Generator,
+    precision: Precision,
+) -> Tensor:
+    """One pass over the training rows; the mean loss, still on the device."""
+    model.train()
+    order = train[torch.randperm(len(train), generator=generator).to(train.device)]
+    parts = batches(order, recipe.batch_size)
+    total = torch.zeros((), device=train.device)
+    for i, part in enumerate(parts):
+        for group in steps.param_groups:
+            group["lr"] = learning_rate(recipe, epoch, i / len(parts))
+        inputs = {k: precision.lay(x) for k, x in batch(data, part, recipe, generator).items()}
+        with precision.autocast(train.device.type):
+            logits = model(**inputs)
+        loss = criterion(logits.float(), data.labels[part])
+        steps.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+        steps.step()
+        total += loss.detach()
+    return total / len(parts)
+
+
+@torch.no_grad()
+def score(model: nn.Module, data: Data, rows: Tensor, precision: Precision) -> Tensor:
+    """Probabilities (clips, classes) in evaluation mode, float32."""
+    model.eval()
+    said = []
+    for part in torch.split(rows, EVAL_BATCH):
+        inputs = {k: precision.lay(x) for k, x in batch(data, part).items()}
+        with precision.autocast(rows.device.type):
+            said.append(model(**inputs).float())
+    return torch.softmax(torch.cat(said), 1)
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state dict: names and bytes."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        sha.update(name.encode())
+        sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return sha.hexdigest()
+
+
+def machine(device: str) -> str:
+    """A name for the processor that a probe's answer belongs to."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, classes: int, steps: int = 20) -> Precision:
+    """The format whose training step is fastest; one that wins by less than a tenth over a plainer one is not taken."""
+    device = data.labels.device.type
+    formats = [Precision(b, c) for b in (False, True) for c in (False, True)]
+    if device == "mps":
+        formats = formats[:2]
+    rows = torch.arange(min(recipe.batch_size, len(data.labels)), device=device)
+    best, best_time = formats[0], math.inf
+    for precision in formats:
+        taken = _time_steps(build, recipe, data, rows, precision, steps)
+        if taken < 0.9 * best_time:
+            best, best_time = precision, taken
+    return best
+
+
+def _time_steps(
+    build: Callable[[], nn.Module], recipe: Recipe, data: Data, rows: Tensor, precision: Precision, steps: int
+) -> float:
+    """Median seconds of a training step, after a few that warm up."""
+    with torch.random.fork_rng(devices=[]):
+        model = build().to(data.labels.device)
+    if precision.channels_last:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    stepper, criterion = optimizer(recipe, model), nn.CrossEntropyLoss()
+    one = dataclasses.replace(recipe, epochs=1, batch_size=len(rows))
+    times = []
+    for step in range(steps):
+        began = time.perf_counter()
+        generator = torch.Generator().manual_seed(step)
+        _epoch(model, stepper, criterion, data, rows, one, 0, generator, precision).item()
+        times.append(time.perf_counter() - began)
+    return sorted(times[steps // 4 :])[len(times[steps // 4 :]) // 2]

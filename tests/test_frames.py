@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mer_bench import frames
+from mer_bench.contracts import MerBenchError, UsageError
+
+ROW = {"clip": "casme2/05/EP12", "frame_path": "sub05/{frame:03d}.png", "onset": 10, "apex": 13, "offset": 15}
+
+
+def write(root: Path, number: int, image: np.ndarray) -> None:
+    (root / "sub05").mkdir(exist_ok=True)
+    cv2.imwrite(str(root / "sub05" / f"{number:03d}.png"), image)
+
+
+def test_colour_is_bgr(tmp_path: Path) -> None:
+    image = np.zeros((4, 6, 3), np.uint8)
+    image[..., 0] = 200
+    write(tmp_path, 7, image)
+    assert (frames.read(tmp_path, ROW, 7) == image).all()
+
+
+@pytest.mark.parametrize("image", [np.full((4, 6), 90, np.uint8), np.full((4, 6), 90 * 256, np.uint16)])
+def test_grey_and_deep_files_become_three_channels_of_8_bits(tmp_path: Path, image: np.ndarray) -> None:
+    write(tmp_path, 7, image)
+    read = frames.read(tmp_path, ROW, 7)
+    assert read.shape == (4, 6, 3) and read.dtype == np.uint8 and (read == 90).all()
+
+
+def test_a_missing_frame_names_clip_file_and_cure(tmp_path: Path) -> None:
+    with pytest.raises(MerBenchError, match=r"casme2/05/EP12.*frame 8.*sub05/008\.png.*Mend"):
+        frames.read(tmp_path, ROW, 8)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture"])
+def test_an_unreadable_frame_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "sub05").mkdir()
+    (tmp_path / "sub05" / "008.png").write_bytes(content)
+    with pytest.raises(MerBenchError, match=r"casme2/05/EP12.*008\.png"):
+        frames.read(tmp_path, ROW, 8)
+
+
+def test_a_release_without_frames_and_a_wrong_template_are_told(tmp_path: Path) -> None:
+    with pytest.raises(MerBenchError, match="has no frames"):
+        frames.path(tmp_path, {**ROW, "frame_path": None}, 1)
+    with pytest.raises(MerBenchError, match="cannot be filled in"):
+        frames.path(tmp_path, {**ROW, "frame_path": "{subject}/{frame}"}, 1)
+
+
+def test_near_frames_stay_within_the_clip_and_the_apex_is_in_the_middle() -> None:
+    assert frames.numbers(ROW, near=False) == {"onset": [10], "apex": [13]}
+    near = frames.numbers(ROW, near=True)
+    assert near == {"onset": [10, 11, 12, 13, 13], "apex": [10, 10, 11, 12, 13, 14, 15, 15, 15]}
+
+
+@pytest.mark.parametrize("view", ["onset_apex", "flow@", "flow@28+near", "flow@0", "frames@28", "onset_apex@48+far"])
+def test_an_unknown_view_is_told(view: str) -> None:
+    with pytest.raises(UsageError, match="unknown view"):
+        frames.parse_view(view)
+
+
+@pytest.mark.parametrize("view", ["onset_apex@48", "onset_apex@48+near", "flow@28"])
+def test_a_view_survives_parsing(view: str) -> None:
+    assert str(frames.parse_view(view)) == view

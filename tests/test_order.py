@@ -1,0 +1,81 @@
+"""One reading order: a module imports only names before it, and every heavy library has its door."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+WORDS = ("contracts", "clips", "predictions", "seeds", "catalog")
+PIXELS = ("cache", "frames", "faces", "flow", "inputs")
+PROTOCOL = ("splits", "metrics", "selection", "stats")
+TRAINING = ("trainer", "loso")
+RECORDS = ("scores", "grading", "tracking", "report", "leaderboard")
+SEARCH = ("space", "tune")
+DOOR = ("commands", "cli")
+ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
+DOORS = {
+    "dlib": {"faces"},
+    "mlflow": {"tracking"},
+    "ray": {"tune"},
+    "optuna": {"space", "tune", "search_spaces"},
+    "rich": {"report", "leaderboard", "cli"},
+    "timm": {"baselines"},
+}
+SEALS = {"open_test", "open_folds_test"}
+
+MODULES = [p for p in sorted((ROOT / "mer_bench").glob("*.py")) if p.stem != "__init__"]
+PLUGINS = sorted(
+    p for folder in ("baselines", "search_spaces", "mer_bench/datasets") for p in (ROOT / folder).rglob("*.py")
+)
+by_name = {"argvalues": [*MODULES, *PLUGINS], "ids": lambda p: str(p.relative_to(ROOT))}
+
+
+def imported(path):
+    """Dotted names a file imports anywhere, inside functions too; `from a import b` gives `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # A relative import starts at the file's own folder, or above it.
+            above = path.parents[node.level - 1].relative_to(ROOT).parts if node.level else ()
+            yield from (".".join([*above, *filter(None, [node.module]), alias.name]) for alias in node.names)
+
+
+def own(path):
+    """The parts below `mer_bench` of what a file imports from it."""
+    return [name.split(".")[1:] for name in imported(path) if name.split(".")[0] == "mer_bench"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)
+def test_a_module_imports_only_names_before_it(path):
+    assert path.stem in ORDER, f"give {path.stem} its place in ORDER"
+    before = ORDER[: ORDER.index(path.stem)]
+    late = [".".join(parts) for parts in own(path) if not parts or parts[0] not in before]
+    assert not late, f"{path.stem} imports {late}, which do not come before it"
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_plugin_imports_only_words_and_shared_parts(path):
+    def fine(parts):
+        return parts and (parts[0] in WORDS or any(part.startswith("_") for part in parts[:2]))
+
+    assert not [".".join(parts) for parts in own(path) if not fine(parts)]
+
+
+@pytest.mark.parametrize("path", **by_name)
+def test_heavy_libraries_have_one_door(path):
+    place = path.stem if path in MODULES else path.relative_to(ROOT).parts[0]
+    heavy = {name.split(".")[0] for name in imported(path)} & set(DOORS)
+    assert not [library for library in heavy if place not in DOORS[library]]
+
+
+@pytest.mark.parametrize("path", **by_name)
+def test_only_selection_breaks_the_seal(path):
+    said = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        said |= {getattr(node, field, None) for field in ("id", "attr", "name", "value")} & SEALS
+    if path.stem == "selection":
+        assert said
+    elif path.stem != "predictions":
+        assert not said
