@@ -1,6 +1,6 @@
 """mer-bench: micro-expression recognition under one honest leave-one-subject-out protocol.
 
-    from mer_bench import run, search, report
+from mer_bench import run, search, report
 """
 
 from typing import TYPE_CHECKING, Any

@@ -20,7 +20,7 @@ import typer
 from mer_bench.contracts import MerBenchError, UsageError
 
 if TYPE_CHECKING:
-    from mer_bench.commands import Answer
+    from mer_bench.answers import Answer
 
 app = typer.Typer(
     add_completion=False,

@@ -40,9 +40,16 @@ COLUMNS: dict[str, pl.DataType] = {
 
 
 def table(rows: Iterable[dict[str, object]]) -> pl.DataFrame:
-    """Rows as TABLE 1, columns in order; unknown keys are an error."""
-    frame = pl.DataFrame(list(rows), schema=COLUMNS)
-    return frame.sort("clip")
+    """Rows as TABLE 1, columns in order; columns that a row lacks are null.
+
+    Raises:
+        MerBenchError: a row has a key that is no column.
+    """
+    found = list(rows)
+    for row in found:
+        if unknown := sorted(set(row) - set(COLUMNS)):
+            raise MerBenchError(f"{row.get('clip')}: no such column: {', '.join(unknown)}; see clips.COLUMNS")
+    return pl.DataFrame(found, schema=COLUMNS).sort("clip")
 
 
 def parse_action_units(text: str) -> tuple[list[int], list[str]]:
@@ -58,11 +65,13 @@ def mend(clips: pl.DataFrame, mends: Iterable[Mend]) -> pl.DataFrame:
     """Apply corrections.
 
     Raises:
-        MerBenchError: a mend names no clip, or a column that does not exist.
+        MerBenchError: a mend names no clip or several, or a column that does not exist.
     """
     for m in mends:
-        if m.column not in clips.columns or not (clips["clip"] == m.clip).any():
-            raise MerBenchError(f"mend of {m.clip}.{m.column} ({m.reason}) matches no clip; remove it or fix its name")
+        matches = int((clips["clip"] == m.clip).sum()) if m.column in clips.columns else 0
+        if matches != 1:
+            many = f"{matches} clips" if matches else "no clip"
+            raise MerBenchError(f"mend of {m.clip}.{m.column} ({m.reason}) matches {many}; remove it or fix its name")
         new = pl.when(pl.col("clip") == m.clip).then(pl.lit(m.value)).otherwise(pl.col(m.column))
         clips = clips.with_columns(new.cast(COLUMNS[m.column]).alias(m.column))
     return clips

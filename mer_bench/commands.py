@@ -7,7 +7,6 @@ report()
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,58 +14,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from mer_bench import catalog, clips, grading, inputs, loso, selection, tracking
+from mer_bench import answers, catalog, grading, inputs, loso, selection, tracking
+from mer_bench.answers import Answer, shown
 from mer_bench.contracts import PAPER_SCALE, MerBenchError, Scale, Setting, UsageError
-from mer_bench.scores import Result, RuleScore
 from mer_bench.space import SAMPLERS, Space, fingerprint, views
 
 DEFAULT_TASK = "synth-3"
 RUN_RULES = ("last", "oracle-epoch", "oracle-global-epoch", "oracle-mmnet")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 Tick = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A finished command: the run it is recorded under, its result, and the folder of its tables."""
-
-    run_id: str
-    result: Result
-    tables: Path
-
-    def as_json(self) -> dict[str, Any]:
-        """The `--json` object."""
-        result = self.result
-        headline = next(iter(result.rules))
-        rules = {
-            rule: {
-                "uf1": score.uf1,
-                "uar": score.uar,
-                "accuracy": score.accuracy,
-                "uf1_interval": list(score.uf1_interval),
-                "per_corpus": {k: dict(v) for k, v in score.per_corpus.items()},
-                "chance": result.chance[rule],
-                "weighted_f1": score.weighted_f1,
-                "mean_of_folds_f1": score.mean_of_folds_f1,
-                "trained_on": score.trained_on,
-                "leaky": score.leaky,
-            }
-            for rule, score in result.rules.items()
-        }
-        return {
-            "task": result.task,
-            "model": result.model,
-            "seeds": result.seeds,
-            "clips": result.clips,
-            "subjects": result.subjects,
-            "chance": result.chance[headline],
-            "rules": rules,
-            "trials": result.trials,
-            "strictness": result.strictness,
-            "run_id": self.run_id,
-        }
 
 
 def run(
@@ -114,6 +70,7 @@ def run(
     formats = asdict(loso.probe(task, setting, device))
     question = {
         "setting": setting.as_dict(),
+        "pinned": dict(settings or {}),
         "scale": scale,
         "seeds": seeds,
         "inputs": data.key,
@@ -121,8 +78,8 @@ def run(
         "device": device,
     }
     tracker = tracking.open()
-    with tracker.run(f"{_shown(model)} on {task}", "run", model, task, question) as run_id:
-        folder = _tables() / run_id
+    with tracker.run(f"{shown(model)} on {task}", "run", model, task, question) as run_id:
+        folder = tracking.tables() / run_id
         passes: dict[bool, Path] = {}
         for validation in sorted({rule == "inner" for rule in wanted}):
             trainings = [
@@ -137,15 +94,17 @@ def run(
                 question,
                 workers=workers or _cores(),
                 keep_weights=keep_weights,
-                tick=_named(tick, f"{_shown(model)} folds"),
+                tick=_named(tick, f"{shown(model)} folds"),
             )
             diverged = [f.diverged for f in finished if f.diverged]
             if diverged:
                 raise MerBenchError(f"{diverged[0]} ({len(diverged)} of {len(finished)} folds)")
         chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
-        result = _result("run", model, task, scale, question, chosen, data.clips, seeds, time.perf_counter() - began)
-        tracker.finish(run_id, result, folder)
-    return Answer(run_id, result, folder)
+        found = answers.result(
+            "run", model, task, scale, question, chosen, data.clips, seeds, time.perf_counter() - began
+        )
+        tracker.finish(run_id, found, folder)
+    return Answer(run_id, found, folder)
 
 
 def search(
@@ -215,8 +174,8 @@ def search(
         "device": device,
         **formats,
     }
-    with tracker.run(f"search {_shown(model)} on {task}", "search", model, task, question) as run_id:
-        folder = _tables() / run_id
+    with tracker.run(f"search {shown(model)} on {task}", "search", model, task, question) as run_id:
+        folder = tracking.tables() / run_id
         study = tune.Study(space, task, _scale(task, scale), sampler, trials, seed, folder, device=device, **formats)
         watch = _Watch(tracker, run_id, trials, tick)
         folders = tune.search(study, workers or _cores(), watch)
@@ -236,10 +195,10 @@ def search(
             chosen["oracle-trial"] = selection.oracle_trial(folders)
         ordered = {rule: chosen[rule] for rule in wanted}
         taken = time.perf_counter() - began
-        result = _result("search", model, task, scale, question, ordered, data.clips, seeds, taken)
-        result = replace(result, trials=len(folders), strictness=study.strictness)
-        tracker.finish(run_id, result, folder)
-    return Answer(run_id, result, folder)
+        found = answers.result("search", model, task, scale, question, ordered, data.clips, seeds, taken)
+        found = replace(found, trials=len(folders), strictness=study.strictness)
+        tracker.finish(run_id, found, folder)
+    return Answer(run_id, found, folder)
 
 
 @dataclass(frozen=True)
@@ -333,17 +292,6 @@ def _placed(model: str) -> str:
     return str(Path(path).resolve()) + (f":{preset}" if preset else "") if path.endswith(".py") else model
 
 
-def _shown(model: str) -> str:
-    """A model's name for people: a user's file by its stem."""
-    path, preset = catalog.split(model)
-    return Path(path).stem + (f":{preset}" if preset else "") if path.endswith(".py") else model
-
-
-def _tables() -> Path:
-    """Where passes go: below the current folder, absolute, because workers have another one."""
-    return Path.cwd() / "mlruns" / "tables"
-
-
 def _setting(model: str, task: str, settings: Mapping[str, Any], scale: str) -> Setting:
     return Space(model, dict(settings)).setting({}, _scale(task, scale))
 
@@ -355,76 +303,6 @@ def _at(space: Space, task: str, scale: str) -> Setting:
 def _scale(task: str, scale: str) -> Scale:
     _known((scale,), ("task", "paper"), "scale")
     return catalog.task(task).scale if scale == "task" else PAPER_SCALE
-
-
-def _result(
-    kind: str,
-    model: str,
-    task: str,
-    scale: str,
-    question: Mapping[str, Any],
-    chosen: Mapping[str, selection.Chosen],
-    table: pl.DataFrame,
-    seeds: int,
-    seconds: float,
-) -> Result:
-    facts = catalog.task(task)
-    graded: dict[str, tuple[RuleScore, float]] = {
-        rule: grading.grade(rule, rows, table, facts.classes) for rule, rows in chosen.items()
-    }
-    published = question.get("published") or question["setting"]
-    subjects = table["subject"].n_unique()
-    return Result(
-        kind=kind,
-        model=_shown(model),
-        setting_name=_setting_name(kind, model, facts.scale, scale),
-        task=task,
-        task_version=facts.version,
-        task_sha256=clips.sha256(table),
-        seeds=seeds,
-        clips=len(table),
-        subjects=subjects,
-        folds_done=subjects,
-        folds_total=subjects,
-        trials=None,
-        strictness="",
-        chance={rule: chance for rule, (_, chance) in graded.items()},
-        rules={rule: score for rule, (score, _) in graded.items()},
-        parameters=parameters(Setting.from_dict(published), len(facts.classes)),
-        seconds=seconds,
-        device=str(question["device"]),
-        banner=facts.banner,
-        question=dict(question),
-        versions={name: importlib.metadata.version(name) for name in ("mer-bench", "torch", "numpy", "scikit-learn")},
-    )
-
-
-def _setting_name(kind: str, model: str, task_scale: Scale, scale: str) -> str:
-    scaled = scale == "task" and task_scale != PAPER_SCALE and "image_size" in parameters_of(model)
-    where = " at the task's scale" if scaled else ""
-    return (
-        f"searched{where}; trial 0 is the published structure and recipe"
-        if kind == "search"
-        else f"published recipe{where}"
-    )
-
-
-def parameters_of(model: str) -> list[str]:
-    """Names of a method's options."""
-    from mer_bench.contracts import model_options
-
-    return list(model_options(catalog.baseline(model)))
-
-
-def parameters(setting: Setting, classes: int) -> int | None:
-    """Trainable parameters, counted without allocating them; None for models that are not networks."""
-    if setting.recipe is None:
-        return None
-    import torch
-
-    with torch.device("meta"):
-        model = catalog.baseline(setting.model).model(num_classes=classes, **setting.options)
-    return int(sum(p.numel() for p in model.parameters()))
 
 
 def _device(device: str) -> str:

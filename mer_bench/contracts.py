@@ -252,12 +252,14 @@ def resolve(
     name: str,
     baseline: Baseline,
     preset: str = "",
-    overrides: Mapping[str, Any] | None = None,
+    proposed: Mapping[str, Any] | None = None,
     scale: Scale = PAPER_SCALE,
+    pinned: Mapping[str, Any] | None = None,
 ) -> Setting:
-    """Turn a baseline, a preset and `--set` values into a `Setting` at a task's scale.
+    """Turn a baseline, a preset, proposed values and values given by hand into a `Setting` at a task's scale.
 
-    A value is named plainly (`lr`, `depth`) or with its part (`recipe.lr`, `model.depth`).
+    A value is named plainly (`lr`, `depth`) or with its part (`recipe.lr`, `model.depth`). Proposed values are those of
+    the published scale and are scaled like the defaults; `pinned` values are meant as they are.
 
     Raises:
         UsageError: an unknown preset or name; the known ones are listed.
@@ -265,9 +267,23 @@ def resolve(
     if preset and preset not in baseline.presets:
         known = ", ".join(sorted(baseline.presets)) or "none"
         raise UsageError(f"{name} has no preset {preset!r}; known: {known}")
-    options = model_options(baseline)
-    recipe = baseline.recipe
-    for key, value in {**baseline.presets.get(preset, {}), **(overrides or {})}.items():
+    options, recipe = model_options(baseline), baseline.recipe
+    options, recipe = _with(name, options, recipe, {**baseline.presets.get(preset, {}), **(proposed or {})})
+    options, recipe = _scaled(options, recipe, scale)
+    options, recipe = _with(name, options, recipe, pinned or {})
+    view = baseline.view(options) if callable(baseline.view) else baseline.view
+    if "@" not in view:
+        view = f"{view}@{options.get('image_size', scale.image_size)}"
+    if recipe and recipe.jitter and view.startswith("onset_apex"):
+        view += "+near"
+    return Setting(model=f"{name}:{preset}" if preset else name, options=options, recipe=recipe, view=view)
+
+
+def _with(
+    name: str, options: Mapping[str, Any], recipe: Recipe | None, values: Mapping[str, Any]
+) -> tuple[dict[str, Any], Recipe | None]:
+    options = dict(options)
+    for key, value in values.items():
         part, plain = key.split(".", 1) if "." in key else ("", key)
         if part in ("", "model") and plain in options:
             options[plain] = _like(f"model.{plain}", options[plain], value)
@@ -277,6 +293,10 @@ def resolve(
             recipe_names = RECIPE_FIELDS if recipe else ()
             known = ", ".join([*(f"model.{o}" for o in options), *(f"recipe.{r}" for r in recipe_names)])
             raise UsageError(f"{name} has no setting {key!r}; known: {known or 'none'}")
+    return options, recipe
+
+
+def _scaled(options: dict[str, Any], recipe: Recipe | None, scale: Scale) -> tuple[dict[str, Any], Recipe | None]:
     if "image_size" in options:
         factor = scale.image_size / PUBLISHED_IMAGE_SIZE
         options["image_size"] = max(8, round(options["image_size"] * factor))
@@ -284,12 +304,7 @@ def resolve(
             recipe = replace(recipe, epochs=min(recipe.epochs, scale.epochs))
     if "width" in options:
         options["width"] = options["width"] * scale.width
-    view = baseline.view(options) if callable(baseline.view) else baseline.view
-    if "@" not in view:
-        view = f"{view}@{options.get('image_size', scale.image_size)}"
-    if recipe and recipe.jitter and view.startswith("onset_apex"):
-        view += "+near"
-    return Setting(model=f"{name}:{preset}" if preset else name, options=options, recipe=recipe, view=view)
+    return options, recipe
 
 
 RECIPE_FIELDS = tuple(f.name for f in fields(Recipe))

@@ -69,10 +69,10 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
         accuracy=float(metrics.accuracy(accuracy_counts.sum(0)).mean()),
         uf1_interval=(interval.low, interval.high),
         weighted_f1=float(metrics.weighted_f1(pooled).mean()),
-        mean_of_folds_f1=float(metrics.uf1(counts, absent="zero").mean()),
+        mean_of_folds_f1=float(metrics.mean_of_folds(counts.swapaxes(0, 1), metrics.uf1).mean()),
         uf1_sd=float(uf1.std(ddof=1)) if len(uf1) > 1 else None,
         per_corpus=_per_corpus(counts, corpora),
-        absent=interval.absent // counts.shape[1],
+        absent=interval.absent,
         trained_on=TRAINED_ON.get(rule, ALL),
         leaky=is_leaky(rule),
     )

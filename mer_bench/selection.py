@@ -26,6 +26,8 @@ from mer_bench.contracts import MerBenchError
 RUN_RULES = ("last", "inner", "oracle-epoch", "oracle-global-epoch", "oracle-mmnet")
 STUDY_RULES = ("nested", "nested-no-refit", "shared", "shared-no-refit", "oracle-trial")
 NEIGHBOURS = 1
+DIGITS = 9
+"""Scores and losses that differ by less are ties; else the last bit of a mean, which depends on its order, decides."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,7 @@ def inner(folder: Path, trial: int = 0) -> dict[tuple[int, str], Choice]:
     """Each (seed, fold)'s epoch by the smoothed log-loss of its validation subjects, ties to the earliest."""
     chosen = {}
     for (seed, fold), rows in curves(folder).sort("epoch").group_by(["seed", "fold"], maintain_order=True):
-        # rounded, so that the last bit of a mean decides no tie
-        losses = np.round(smooth(rows["loss"].to_numpy()), 9)
+        losses = np.round(smooth(rows["loss"].to_numpy()), DIGITS)
         best = int(np.argmin(losses))
         chosen[int(seed), str(fold)] = Choice(trial, int(rows["epoch"][best]), float(losses[best]))
     return chosen
@@ -88,7 +89,7 @@ def inner_counts(folder: Path) -> np.ndarray:
 
 def inner_uf1(folder: Path) -> float:
     """The search's objective: pooled UF1 over every fold's validation subjects, each fold at its `inner` epoch."""
-    return float(metrics.uf1(inner_counts(folder), absent="zero"))
+    return _pooled_uf1(inner_counts(folder))
 
 
 def nested(folders: Mapping[int, Path]) -> dict[tuple[int, str], Choice]:
@@ -143,8 +144,7 @@ def oracle_global_epoch(folder: Path) -> Chosen:
         ends = part.group_by("fold").agg(pl.col("epoch").max())["epoch"]
         pooled = {}
         for (epoch,), at in part.filter(pl.col("epoch") <= ends.min()).sort("epoch").group_by("epoch"):
-            counts = _matrices(at).sum(0)
-            pooled[int(epoch)] = float(metrics.uf1(counts, absent="zero"))
+            pooled[int(epoch)] = _pooled_uf1(_matrices(at).sum(0))
         best = max(pooled, key=lambda e: (pooled[e], -e))
         epochs.update({(int(seed), fold): best for fold in part["fold"].unique()})
     return _same(_predict(_at(predictions.open_test(folder), epochs)))
@@ -169,7 +169,7 @@ def oracle_trial(folders: Mapping[int, Path]) -> Chosen:
     for trial, rows in folds.items():
         if rows.select("seed", "fold").n_unique() == whole:
             end = rows.filter(pl.col("epoch") == pl.col("epoch").max().over("seed", "fold"))
-            scored.append((float(metrics.uf1(_matrices(end).sum(0), absent="zero")), -trial))
+            scored.append((_pooled_uf1(_matrices(end).sum(0)), -trial))
     return last(folders[-max(scored)[1]])
 
 
@@ -195,10 +195,14 @@ def _best_epochs(folder: Path, score: Callable[[np.ndarray], np.ndarray]) -> dic
     best = {}
     rows = predictions.open_folds_test(folder).sort("epoch")
     for (seed, fold), part in rows.group_by(["seed", "fold"], maintain_order=True):
-        scores = score(_matrices(part))
+        scores = np.round(score(_matrices(part)), DIGITS)
         winner = len(scores) - 1 - int(np.argmax(scores[::-1]))
         best[int(seed), str(fold)] = int(part["epoch"][winner])
     return best
+
+
+def _pooled_uf1(counts: np.ndarray) -> float:
+    return round(float(metrics.uf1(counts, absent="zero")), DIGITS)
 
 
 def _correct(counts: np.ndarray) -> np.ndarray:

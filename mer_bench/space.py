@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -86,25 +87,26 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Space:
-    """What a study searches: a method's `suggest` with a preset below it and pinned values above it.
+    """What a study searches: a method's `suggest`, less what a preset or `--set` has decided.
 
     Attributes:
-        model: `FILE[:PRESET]` or a path.
-        pinned: `--set` values; they may name knobs of the space or other settings.
+        model: `FILE[:PRESET]` or a path; what the preset changes is not searched (`mmnet:flow` searches flow models).
+        pinned: `--set` values, as they are; they may name knobs of the space or other settings.
     """
 
     model: str
     pinned: Mapping[str, Any]
 
     def __call__(self, trial: Any) -> dict[str, Any]:
-        """Ask a trial; returns every value the space decides, pinned knobs excluded."""
-        constants = catalog.space(self.model)(Pinned(trial, plain(self.pinned)))
-        return {k: v for k, v in (constants or {}).items() if k not in plain(self.pinned)}
+        """Ask a trial; returns every value the space decides beyond the trial's own, decided knobs excluded."""
+        decided = {**preset_changes(self.model), **plain(self.pinned)}
+        constants = catalog.space(self.model)(Pinned(trial, decided))
+        return {k: v for k, v in (constants or {}).items() if k not in decided}
 
     def setting(self, values: Mapping[str, Any], scale: Scale = PAPER_SCALE) -> Setting:
         """The setting of proposed values."""
         stem, preset = catalog.split(self.model)
-        return resolve(stem, catalog.baseline(self.model), preset, {**values, **self.pinned}, scale)
+        return resolve(stem, catalog.baseline(self.model), preset, values, scale, self.pinned)
 
     def default(self) -> dict[str, Any]:
         """Trial 0: the values the space asks for, taken from the published setting.
@@ -116,10 +118,19 @@ class Space:
 
         trial = optuna.trial.FixedTrial(published(self.model))
         try:
-            constants = self(trial)
-        except ValueError as error:
+            with warnings.catch_warnings():
+                # Optuna only warns of a fixed number outside its range
+                warnings.filterwarnings("error", ".*out of the range", UserWarning)
+                constants = self(trial)
+        except (ValueError, UserWarning) as error:
             raise UsageError(f"the published setting of {self.model} lies outside its space: {error}") from None
         return {**trial.params, **constants}
+
+
+def preset_changes(model: str) -> dict[str, Any]:
+    """What a preset changes of the published setting, by plain name."""
+    before, after = published(catalog.split(model)[0]), published(model)
+    return {name: value for name, value in after.items() if value != before[name]}
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,14 +168,24 @@ def draw(space: Space, sampler: str, study_seed: int, count: int) -> list[dict[s
     return proposals
 
 
-def knobs(space: Space, looks: int = 256) -> list[str]:
+def knobs(space: Space) -> list[str]:
     """Every knob of the space, conditional ones too, sorted: one coordinate each."""
-    found: set[str] = set()
-    for look in range(looks):
-        trial = Drawn(_hashed("knobs", look))
-        space(trial)
-        found.update(trial.params)
-    return sorted(found)
+    return sorted({name for values in _looks(space) for name in values})
+
+
+def views(space: Space, scale: Scale) -> list[str]:
+    """Every view that the space's models may be shown, so that they can be prepared before workers start."""
+    return sorted({space.setting(values, scale).view for values in _looks(space)})
+
+
+def _looks(space: Space, count: int = 256) -> Iterator[dict[str, Any]]:
+    """Many random points of the space: enough to meet every branch of it."""
+    return (_asked(space, Drawn(_hashed("look", number))) for number in range(count))
+
+
+def _asked(space: Space, trial: Drawn) -> dict[str, Any]:
+    constants = space(trial)
+    return {**trial.params, **constants}
 
 
 def _hashed(*names: str | int) -> Callable[[str], float]:

@@ -78,8 +78,9 @@ def subject_bootstrap(
     interval is somewhat short for few subjects; one corrected for small samples comes later.
 
     Args:
-        counts_by_subject: confusion counts of each held-out subject, (S, K, K).
-        metric: from `metrics`, called with `absent="zero"`.
+        counts_by_subject: confusion counts of each held-out subject, (S, K, K), or (S, ..., K, K) for seeds or models
+            that are resampled together.
+        metric: from `metrics`, called with `absent="zero"`; must give one score for each replicate.
         replicates: how many.
         level: nominal coverage.
         strata: see `subject_weights`.
@@ -95,7 +96,8 @@ def subject_bootstrap(
     # Floats, because numpy multiplies whole numbers slowly; sums of counts stay exact.
     pooled = (weights.astype(np.float64) @ counts.reshape(len(counts), -1)).reshape(replicates, *counts.shape[1:])
     low, high = np.quantile(metric(pooled, absent="zero"), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), level, int((metrics.absent(pooled) > 0).sum()))
+    lacking = (metrics.absent(pooled) > 0).reshape(replicates, -1).any(1)
+    return Interval(float(low), float(high), level, int(lacking.sum()))
 
 
 def chance(

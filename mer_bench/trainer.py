@@ -32,7 +32,7 @@ EVAL_BATCH = 256
 
 
 class Diverged(MerBenchError):  # noqa: N818
-    """The training loss is no longer a number."""
+    """The training's loss or probabilities are no longer numbers."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def fit(
         on_epoch: called after each epoch.
 
     Raises:
-        Diverged: the loss of an epoch is not finite.
+        Diverged: the loss or a probability of an epoch is not finite.
     """
     device = data.labels.device.type
     with torch.random.fork_rng(devices=[]):
@@ -250,11 +250,11 @@ def fit(
             torch.manual_seed(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
             loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
-            if not torch.isfinite(loss):
-                raise Diverged(
-                    f"loss is {loss.item()} in epoch {epoch} of {'/'.join(map(str, names))}; lower lr={recipe.lr:g}"
-                )
             said.append(score(model, data, scored, precision))
+            # the last step may break the weights after the last loss was taken
+            if not (torch.isfinite(loss) and torch.isfinite(said[-1]).all()):
+                what = f"loss is {loss.item()}, or a probability is not finite,"
+                raise Diverged(f"{what} in epoch {epoch} of {'/'.join(map(str, names))}; lower lr={recipe.lr:g}")
             if on_epoch:
                 on_epoch()
     everything = torch.stack(said).cpu().numpy()
@@ -332,7 +332,8 @@ def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, classes: i
     rows = torch.arange(min(recipe.batch_size, len(data.labels)), device=device)
     best, best_time = formats[0], math.inf
     for precision in formats:
-        taken = _time_steps(build, recipe, data, rows, precision, steps)
+        with torch.random.fork_rng(devices=[]):
+            taken = _time_steps(build, recipe, data, rows, precision, steps)
         if taken < 0.9 * best_time:
             best, best_time = precision, taken
     return best
@@ -342,8 +343,7 @@ def _time_steps(
     build: Callable[[], nn.Module], recipe: Recipe, data: Data, rows: Tensor, precision: Precision, steps: int
 ) -> float:
     """Median seconds of a training step, after a few that warm up."""
-    with torch.random.fork_rng(devices=[]):
-        model = build().to(data.labels.device)
+    model = build().to(data.labels.device)
     if precision.channels_last:
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     stepper, criterion = optimizer(recipe, model), nn.CrossEntropyLoss()

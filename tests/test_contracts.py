@@ -8,8 +8,8 @@ from mer_bench.contracts import (
     RECIPE_FIELDS,
     Baseline,
     Dataset,
-    MerBenchError,
     Mend,
+    MerBenchError,
     Recipe,
     Scale,
     Setting,
@@ -152,6 +152,17 @@ def test_scale_shrinks_sizes_widths_and_schedules():
     assert resolve("m", METHOD, "", {"image_size": 16}, SMALL).options["image_size"] == 8
     assert resolve("m", METHOD, "", {"epochs": 9}, SMALL).recipe.epochs == 9
     assert resolve("m", METHOD, "", {}, PAPER_SCALE) == resolve("m", METHOD)
+
+
+def test_values_given_by_hand_are_not_scaled_and_come_last():
+    setting = resolve(
+        "m", METHOD, "deep", {"lr": 5e-3, "depth": 6}, SMALL, {"image_size": 112, "epochs": 40, "model.depth": 8}
+    )
+    assert (setting.options["image_size"], setting.options["width"], setting.options["depth"]) == (112, 0.25, 8)
+    assert (setting.recipe.epochs, setting.recipe.lr) == (40, 5e-3)
+    assert setting.view == "onset_apex@112+near"
+    with pytest.raises(UsageError, match="has no setting 'depht'"):
+        resolve("m", METHOD, "", {}, SMALL, {"depht": 1})
 
 
 def test_scale_leaves_models_with_an_input_of_their_own_alone():

@@ -10,16 +10,16 @@ WORDS = ("contracts", "clips", "predictions", "seeds", "catalog")
 PIXELS = ("cache", "frames", "faces", "flow", "inputs")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("trainer", "loso")
-RECORDS = ("scores", "grading", "tracking", "report", "leaderboard")
+RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "tune")
-DOOR = ("commands", "cli")
+DOOR = ("answers", "commands", "cli")
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
     "ray": {"tune"},
     "optuna": {"space", "tune", "search_spaces"},
-    "rich": {"report", "leaderboard", "cli"},
+    "rich": {"leaderboard", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}

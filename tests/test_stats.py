@@ -52,6 +52,20 @@ def test_replicates_without_a_class_are_counted():
     assert stats.subject_bootstrap(subjects(20), metrics.uf1, replicates=50, seed=0).absent == 0
 
 
+def test_seeds_of_a_subject_are_drawn_together():
+    counts = np.stack([subjects(7, seed) for seed in (0, 1)], axis=1)
+    counts[1:, :, 2] = 0
+
+    def mean_over_seeds(pooled, absent):
+        return metrics.uf1(pooled, absent).mean(-1)
+
+    found = stats.subject_bootstrap(counts, mean_over_seeds, replicates=200, seed=4)
+    weights = stats.subject_weights(7, 200, seed=4)
+    scores = [np.mean([metrics.uf1(np.tensordot(w, counts[:, i], 1), "zero") for i in (0, 1)]) for w in weights]
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(scores, [2.5, 97.5])))
+    assert found.absent == (weights[:, 0] == 0).sum()
+
+
 def test_chance_of_mixed_predictions_is_one_in_k():
     labels = np.arange(600) % 3
     for k, predictions in ((3, labels), (3, np.roll(labels, 1))):

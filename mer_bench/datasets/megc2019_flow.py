@@ -94,7 +94,7 @@ DATASET = Dataset(
             subjects=68,
             counts=(250, 109, 83),
             sha256="f16c851f00cae6801355fca23f6d13b77543332c02da378f33e9a2ef18e4679f",
-            scale=Scale(image_size=56, width=0.25, epochs=15),
+            scale=Scale(image_size=28, width=0.25, epochs=15),
         )
     },
     read_flow=read_flow,
