@@ -206,7 +206,7 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise UsageError(f"--set {pair!r} should read NAME=VALUE")
-        literal = {"true": "True", "false": "False", "none": "None"}.get(text.lower(), text)
+        literal = {"true": "True", "false": "False"}.get(text, text)
         try:
             found[name] = ast.literal_eval(literal)
         except (ValueError, SyntaxError):

@@ -1,0 +1,1 @@
+"""Corpora, one file each; parts that several share begin with an underscore."""

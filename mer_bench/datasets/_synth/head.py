@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from mer_bench.datasets._synth import asset, eyes, skin
-from mer_bench.datasets._synth.raster import NOTHING, normals, raster
+from mer_bench.datasets._synth.raster import NOTHING, look_up, normals, raster
 
 SUPERSAMPLING = 2
 COARSE = 4
@@ -84,8 +84,7 @@ class Head:
         step[axis % 3] = RIGID_STEP
         if axis < 3:
             return np.broadcast_to(step, self.vertices.shape)
-        turned: np.ndarray = (self.vertices - PIVOT) @ cv2.Rodrigues(step)[0].T + PIVOT - self.vertices
-        return turned
+        return np.asarray((self.vertices - PIVOT) @ cv2.Rodrigues(step)[0].T + PIVOT - self.vertices)
 
     def _motion(self, displacement: np.ndarray) -> np.ndarray:
         triangles, moved = asset.load().triangles, self.vertices + displacement
@@ -95,7 +94,7 @@ class Head:
         # .6 of ambient light keeps the relative change finite where the lamp does not reach.
         values = np.column_stack([shift, change / np.clip(lit + 0.6, 0.3, None)]).astype(np.float32)
         seen = (values[self.corners] * self.weights[..., None]).sum(2)
-        return cv2.GaussianBlur(seen, (0, 0), 0.6)
+        return np.asarray(cv2.GaussianBlur(seen, (0, 0), 0.6))
 
     def frames(self, motions: np.ndarray, amounts: np.ndarray) -> Iterator[np.ndarray]:
         """Frames (H, W, 3) float32 for each row of `amounts` (F, M)."""
@@ -108,13 +107,14 @@ class Head:
             # The shift is known where skin came from, and needed where it went: two rounds of a fixed point.
             source = grid - shift
             for _ in range(2):
-                source = grid - cv2.remap(shift, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            yield cv2.remap(self.picture, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE) * light
+                source = grid - look_up(shift, source)
+            yield look_up(self.picture, source, cv2.INTER_CUBIC) * light
 
 
 def _to_full(coarse: np.ndarray, width: int, height: int) -> np.ndarray:
-    """A coarse map at the picture's size; coarse pixel (i, j) was sampled at pixel `COARSE` times (i, j)."""
-    matrix = np.array([[COARSE, 0, 0], [0, COARSE, 0]], np.float32)
+    """A coarse map at the picture's size; coarse pixel (i, j) shows pixel `COARSE` times (i, j), and a little more."""
+    beside = (SUPERSAMPLING // 2 + 0.5) / SUPERSAMPLING - 0.5
+    matrix = np.array([[COARSE, 0, beside], [0, COARSE, beside]], np.float32)
     return cv2.warpAffine(coarse, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -161,7 +161,7 @@ def _colours(
 ) -> np.ndarray:
     """(h, w, 3) unlit colours: the canvas where there is skin, eyeballs where they show."""
     place = skin.to_canvas(_interpolated(face.mean, corners, weights)[..., :2]).astype(np.float32)
-    colour = cv2.remap(canvas, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colour = look_up(canvas, place)
     where = _interpolated(vertices, corners, weights)
     for eye in (asset.RIGHT_EYE, asset.LEFT_EYE):
         ball = vertices[np.unique(face.triangles[face.part == eye])]

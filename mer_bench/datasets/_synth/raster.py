@@ -1,7 +1,8 @@
-"""A z-buffer in numpy: which triangle each pixel shows, and where in it."""
+"""A z-buffer in numpy: which triangle each pixel shows, and where in it; and warping pictures."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 NOTHING = -1
@@ -67,6 +68,12 @@ def normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
             total[:, axis] += np.bincount(triangles[:, corner], face[:, axis], len(points))
     unit: np.ndarray = total / (np.linalg.norm(total, axis=1, keepdims=True) + 1e-9)
     return unit
+
+
+def look_up(image: np.ndarray, place: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+    """`image` at the pixels `place` (h, w, 2) float32, x and y; beyond the border it is repeated."""
+    found = cv2.remap(image, place, None, interpolation, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(found)
 
 
 def _doubled_area(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

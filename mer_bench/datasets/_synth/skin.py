@@ -79,7 +79,7 @@ def octaves(
         across = cells * 2**k
         grid = rng.normal(size=(max(2, int(height / width * across)), max(2, across))).astype(np.float32)
         total += persistence**k * cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
-    return total / total.std()
+    return np.asarray(total / total.std())
 
 
 class Canvas:
@@ -118,7 +118,7 @@ class Canvas:
 
 def fixed_point(points: np.ndarray) -> np.ndarray:
     """Positions on the mean face -> OpenCV's whole numbers with `SUBPIXEL_BITS` behind the point."""
-    return np.round(to_canvas(points) * 2**SUBPIXEL_BITS).astype(np.int32)
+    return np.asarray(np.round(to_canvas(points) * 2**SUBPIXEL_BITS).astype(np.int32))
 
 
 def curve(points: Sequence[Sequence[float]] | np.ndarray, count: int = 60) -> np.ndarray:

@@ -1,0 +1,75 @@
+"""A whole search through Ray, Optuna and MLflow, on the embedded corpus with a tiny model."""
+
+import polars as pl
+import pytest
+import toy
+
+from mer_bench import catalog, commands, predictions, selection, tracking
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("search")
+    (folder / "tiny.py").write_text(toy.MODEL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def twice(place):
+    """The same strict search, twice."""
+    options = {"trials": 4, "sampler": "qmc", "workers": 2}
+    return [commands.search(str(place / "tiny.py"), "synth-3", **options) for _ in range(2)]
+
+
+def test_a_strict_search_gives_the_same_tables_again(twice):
+    first, second = (answer.tables for answer in twice)
+    names = sorted(p.relative_to(first) for p in first.rglob("*.parquet"))
+    assert len(names) == 4 * (4 + 2)
+    for name in names:
+        assert pl.read_parquet(first / name).equals(pl.read_parquet(second / name)), name
+
+
+def test_every_rule_of_a_study_is_scored_and_nothing_else(twice):
+    result = twice[0].result
+    assert set(result.rules) == set(selection.STUDY_RULES)
+    assert [rule for rule, score in result.rules.items() if score.leaky] == ["oracle-trial"]
+    assert result.strictness == "strict" and result.trials == 4
+
+
+def test_trial_0_is_the_published_setting(twice, place):
+    values = predictions.record(twice[0].tables / "trial-0000")["values"]
+    recipe = catalog.baseline(str(place / "tiny.py")).recipe
+    assert values == {"lr": recipe.lr, "hidden": 6, "class_weights": "none"}
+
+
+def test_trials_are_child_runs_of_the_study(twice):
+    client = tracking.open().client
+    study = client.get_run(twice[0].run_id)
+    children = client.search_runs([study.info.experiment_id], f"tags.`mlflow.parentRunId` = '{twice[0].run_id}'")
+    assert sorted(int(run.data.tags["mer_bench.trial"]) for run in children) == [0, 1, 2, 3]
+    assert all("inner_uf1" in run.data.metrics for run in children)
+
+
+def test_refits_train_on_every_subject_but_one_and_repeat_the_choice(twice):
+    folder = twice[0].tables
+    rows = pl.read_parquet(folder / "refit-nested" / predictions.VALIDATION)
+    assert rows.is_empty()
+    choices = predictions.record(folder / "refit-nested")["choices"]
+    ends = pl.read_parquet(folder / "refit-nested" / predictions.TEST).group_by("fold").agg(pl.col("epoch").max())
+    assert {fold: end for fold, end in ends.iter_rows()} == {fold: epoch for fold, (_, epoch) in choices.items()}
+
+
+def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place):
+    broken = toy.MODEL.replace('"hidden", [4, 6, 8]', '"hidden", [6, -1]')
+    (place / "broken.py").write_text(broken)
+    answer = commands.search(str(place / "broken.py"), "synth-3", trials=6, workers=2, refit=False)
+    assert answer.result.strictness == "adaptive"
+    assert answer.result.trials < 6
+    assert set(answer.result.rules) == {"nested-no-refit", "shared-no-refit", "oracle-trial"}
+    client = tracking.open().client
+    experiment = client.get_run(answer.run_id).info.experiment_id
+    failed = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{answer.run_id}' and status = 'FAILED'")
+    assert failed and all("RuntimeError" in run.data.params["reason"] for run in failed)
