@@ -37,6 +37,7 @@ class Answer:
                 "chance": result.chance[rule],
                 "weighted_f1": score.weighted_f1,
                 "mean_of_folds_f1": score.mean_of_folds_f1,
+                "uf1_sd": score.uf1_sd,
                 "trained_on": score.trained_on,
                 "leaky": score.leaky,
             }
@@ -115,9 +116,11 @@ def _setting_name(kind: str, model: str, question: Mapping[str, Any], task_scale
     where = " at the task's scale" if scaled else ""
     pinned = ", ".join(f"{k}={v}" for k, v in sorted(question["pinned"].items()))
     changed = f" with {pinned}" if pinned else ""
+    plain = not pinned and not catalog.split(model)[1] and not model.endswith(".py")
     if kind == "search":
-        return f"searched{where}{changed}; trial 0 is the published structure and recipe"
-    return f"{'changed' if pinned else 'published'} recipe{where}{changed}"
+        first = "; trial 0 is the published structure and recipe" if plain else ""
+        return f"searched{where}{changed}{first}"
+    return f"{'published' if plain else 'own'} recipe{where}{changed}"
 
 
 def parameters(setting: Setting, classes: int) -> int | None:
@@ -132,6 +135,6 @@ def parameters(setting: Setting, classes: int) -> int | None:
 
 
 def shown(model: str) -> str:
-    """A model's name for people: a user's file by its stem."""
+    """A model's name for people: a user's file by its file name, `.py` and all, so that it borrows no other's."""
     path, preset = catalog.split(model)
-    return Path(path).stem + (f":{preset}" if preset else "") if path.endswith(".py") else model
+    return Path(path).name + (f":{preset}" if preset else "") if path.endswith(".py") else model

@@ -7,6 +7,7 @@ loaded by path under one module name (`mer_bench.plugins.<kind>.<stem>`), in wor
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import sys
 import types
@@ -70,6 +71,13 @@ def space(name: str) -> Callable[[Any], Mapping[str, Any] | None]:
         raise UsageError(f"{stem} has no search space; known: {', '.join(names('space'))}")
     found: Callable[[Any], Mapping[str, Any] | None] = load("space", folder("space") / f"{stem}.py").suggest
     return found
+
+
+def fingerprint(name: str) -> str:
+    """A hash of a method's source file: edited code is another question."""
+    stem, _ = split(name)
+    path = Path(stem) if stem.endswith(".py") else folder("baseline") / f"{stem}.py"
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def split(name: str) -> tuple[str, str]:

@@ -57,8 +57,8 @@ def run(
         MerBenchError: anything else that stops the run; nothing half-done is recorded as finished.
     """
     model = _placed(model)
-    wanted = tuple(rules) or RUN_RULES
-    _known(wanted, selection.RUN_RULES, "rule")
+    _known(rules, selection.RUN_RULES, "rule")
+    wanted = _in_order(rules, selection.RUN_RULES) or RUN_RULES
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least one")
     setting = _setting(model, task, settings or {}, scale)
@@ -71,6 +71,7 @@ def run(
     question = {
         "setting": setting.as_dict(),
         "pinned": dict(settings or {}),
+        "code": catalog.fingerprint(model),
         "scale": scale,
         "seeds": seeds,
         "inputs": data.key,
@@ -147,11 +148,16 @@ def search(
     from mer_bench import tune
 
     model = _placed(model)
-    wanted = tuple(rules) or tuple(r for r in selection.STUDY_RULES if refit or r not in ("nested", "shared"))
-    _known(wanted, selection.STUDY_RULES, "rule")
+    refitted = ("nested", "shared")
+    _known(rules, selection.STUDY_RULES, "rule")
     _known((sampler,), SAMPLERS, "sampler")
     if trials < 1 or seeds < 1:
         raise UsageError(f"--trials {trials} --seeds {seeds}: at least one of each")
+    if not refit and (seeds > 1 or set(rules) & set(refitted)):
+        raise UsageError("--no-refit leaves nothing to repeat: drop --seeds and the rules nested, shared")
+    wanted = _in_order(rules, selection.STUDY_RULES) or tuple(
+        r for r in selection.STUDY_RULES if refit or r not in refitted
+    )
     space = Space(model, dict(settings or {}))
     device = _device(device)
     began = time.perf_counter()
@@ -169,6 +175,8 @@ def search(
         "seed": seed,
         "seeds": seeds,
         "scale": scale,
+        "workers": workers or _cores(),
+        "code": catalog.fingerprint(model),
         "published": first.as_dict(),
         "inputs": data.key,
         "device": device,
@@ -179,23 +187,10 @@ def search(
         study = tune.Study(space, task, _scale(task, scale), sampler, trials, seed, folder, device=device, **formats)
         watch = _Watch(tracker, run_id, trials, tick)
         folders = tune.search(study, workers or _cores(), watch)
-        chosen: dict[str, selection.Chosen] = {}
-        choices = {"nested": selection.nested(folders), "shared": selection.shared(folders)}
-        values = tune.values_of(folders)
-        for rule, picks in choices.items():
-            if f"{rule}-no-refit" in wanted:
-                chosen[f"{rule}-no-refit"] = selection.at_choices(folders, picks)
-            if rule in wanted:
-                trainings = tune.refit(study, picks, values, seeds)
-                again = folder / f"refit-{rule}"
-                record = {"choices": {fold: [c.trial, c.epoch] for (_, fold), c in picks.items()}}
-                loso.run_pass(trainings, again, record, workers=workers or _cores(), tick=_named(tick, f"refit {rule}"))
-                chosen[rule] = selection.last(again)
-        if "oracle-trial" in wanted:
-            chosen["oracle-trial"] = selection.oracle_trial(folders)
-        ordered = {rule: chosen[rule] for rule in wanted}
+        refits = tune.Refits(study, seeds, workers or _cores(), lambda rule: _named(tick, f"refit {rule}"))
+        chosen = {rule: tune.conclude(rule, folders, refits) for rule in wanted}
         taken = time.perf_counter() - began
-        found = answers.result("search", model, task, scale, question, ordered, data.clips, seeds, taken)
+        found = answers.result("search", model, task, scale, question, chosen, data.clips, seeds, taken)
         found = replace(found, trials=len(folders), strictness=study.strictness)
         tracker.finish(run_id, found, folder)
     return Answer(run_id, found, folder)
@@ -219,7 +214,7 @@ class Comparison:
         ahead = f"{names[0]} is ahead" if low > 0 else f"{names[0]} is behind" if high < 0 else "no difference shown"
         return (
             f"{ahead}: {names[0]} - {names[1]} = {self.difference:+.3f} UF1 [{low:+.3f}, {high:+.3f}] over subjects, "
-            f"rule {self.rule}, each its own recipe"
+            f"rule {self.rule}{', leaky' if selection.is_leaky(self.rule) else ''}, each its own recipe"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -239,8 +234,8 @@ def compare(model: str, against: str = "mmnet", task: str = DEFAULT_TASK, **opti
         task: as in `run`.
         options: as in `run`.
     """
-    if _placed(model) == _placed(against):
-        raise UsageError(f"{model} against itself: name another model with --against")
+    if shown(model) == shown(against):
+        raise UsageError(f"{model} against a model of the same name: give another one with --against")
     ours, theirs = (run(name, task, **options) for name in (model, against))
     rule = next(iter(ours.result.rules))
     validation = rule == "inner"
@@ -320,6 +315,11 @@ def _cores() -> int:
 
 def _named(tick: Tick | None, text: str) -> Tick | None:
     return (lambda done, total, _: tick(done, total, text)) if tick else None
+
+
+def _in_order(rules: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Rules in the project's order, honest ones first: the first is the headline."""
+    return tuple(rule for rule in known if rule in rules)
 
 
 def _known(names: Sequence[str], known: Sequence[str], kind: str) -> None:

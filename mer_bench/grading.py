@@ -18,7 +18,7 @@ from mer_bench.scores import RuleScore
 from mer_bench.seeds import seed
 from mer_bench.selection import Chosen, is_leaky
 
-ALL, HELD = "all training subjects", "training subjects without the validation subjects"
+ALL, HELD = "all training subjects", "training subjects without validation subjects"
 TRAINED_ON = {"inner": HELD, "nested-no-refit": HELD, "shared-no-refit": HELD, "oracle-trial": HELD}
 
 
@@ -75,6 +75,7 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
         absent=interval.absent,
         trained_on=TRAINED_ON.get(rule, ALL),
         leaky=is_leaky(rule),
+        seeds=len(uf1),
     )
     chances = [
         stats.chance(part["label"].to_numpy(), part["prediction"].to_numpy(), size, seed=seed("chance"))

@@ -240,12 +240,16 @@ def _fit_classical(
         k: v.numpy() for k, v in trainer.batch(everything, everything.labels.new_tensor(range(len(data.clips)))).items()
     }
     labels = everything.labels.numpy()
-    fitted = model(num_classes=classes, **training.setting.options)
-    fitted.fit({k: v[fold.train] for k, v in pictures.items()}, labels[fold.train])
-    scored = np.concatenate([fold.validation, fold.test])
-    said = np.asarray(fitted.predict_proba({k: v[scored] for k, v in pictures.items()}))[None]
-    kept = len(fold.validation)
-    return trainer.Outcome(said[:, :kept], said[:, kept:], "", {})
+    with trainer.seeded(training.task, training.seed, training.fold, "fit"):
+        fitted = model(num_classes=classes, **training.setting.options)
+        fitted.fit({k: v[fold.train] for k, v in pictures.items()}, labels[fold.train])
+        said = []
+        for part in (fold.validation, fold.test):
+            shown = {k: v[part] for k, v in pictures.items()}
+            said.append(np.asarray(fitted.predict_proba(shown))[None] if len(part) else np.zeros((1, 0, classes)))
+    if not np.isfinite(said[0]).all():
+        raise trainer.Diverged(f"{training.setting.model} gives probabilities that are not finite in {training.fold}")
+    return trainer.Outcome(said[0], trainer.spoken(said[1]), "", {})
 
 
 def _tables(training: Training, clips: pl.DataFrame, fold: splits.Fold, outcome: Outcome) -> dict[str, pl.DataFrame]:

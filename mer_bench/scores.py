@@ -66,6 +66,7 @@ class RuleScore:
         absent: how often an absent class was counted as F1 = 0 (replicates, folds and parts, never the headline).
         trained_on: which of a fold's training subjects the scored models saw.
         leaky: the rule has seen the test subjects' labels.
+        seeds: repetitions that this rule's numbers rest on.
     """
 
     uf1: float
@@ -79,6 +80,7 @@ class RuleScore:
     absent: int = 0
     trained_on: str = "all training subjects"
     leaky: bool = False
+    seeds: int = 1
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,17 @@ def at_choices(folders: Mapping[int, Path], choices: Mapping[tuple[int, str], Ch
     return _same(_predict(pl.concat(parts)))
 
 
+def refitted(
+    folder: Path, folders: Mapping[int, Path], stand_in: Mapping[tuple[int, str], Choice], seed: int
+) -> Chosen:
+    """`last` of a refit; folds whose refit diverged speak by their choice without refit, under each seed's name."""
+    rows = [last(folder).rows]
+    for (again, fold), choice in sorted(stand_in.items()):
+        part = at_choices(folders, {(seed, fold): choice}).rows
+        rows.append(part.with_columns(pl.lit(again, pl.Int32).alias("seed")))
+    return _same(pl.concat(rows).sort("seed", "clip"))
+
+
 def oracle_epoch(folder: Path) -> Chosen:
     """Each subject's epoch with most correct test clips, last tie (HTNet's rule)."""
     return _same(_predict(_at(predictions.open_test(folder), _best_epochs(folder, _correct))))

@@ -13,9 +13,10 @@ import dataclasses
 import hashlib
 import math
 import platform
+import random
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -233,34 +234,56 @@ def fit(
         on_epoch: called after each epoch.
 
     Raises:
-        Diverged: the loss or a probability of an epoch is not finite.
+        Diverged: the loss, a validation clip's probability or a weight is not finite.
     """
     device = data.labels.device.type
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed(*names, "init"))
+    with seeded(*names, "init"):
         model = build().to(device)
         if precision.channels_last:
             model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         steps = optimizer(recipe, model)
-        train, scored = torch.from_numpy(rows[0]).to(device), torch.from_numpy(np.concatenate(rows[1:])).to(device)
+        train, *scored = (torch.from_numpy(part).to(device) for part in rows)
         weights = class_weights(recipe, data.labels[train], classes)
         criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=recipe.label_smoothing)
-        said = []
+        said: tuple[list[Tensor], list[Tensor]] = ([], [])
         for epoch in range(recipe.epochs if stop_after is None else stop_after + 1):
             torch.manual_seed(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
             loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
-            said.append(score(model, data, scored, precision))
-            # the last step may break the weights after the last loss was taken
-            if not (torch.isfinite(loss) and torch.isfinite(said[-1]).all()):
-                what = f"loss is {loss.item()}, or a probability is not finite,"
-                raise Diverged(f"{what} in epoch {epoch} of {'/'.join(map(str, names))}; lower lr={recipe.lr:g}")
+            # apart, so that not even the number of test clips can move a bit of what validation clips score
+            for kept, part in zip(said, scored, strict=True):
+                kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+            # the last step may break the weights after the last loss was taken; test clips have no say in this
+            if not all(torch.isfinite(x).all() for x in (loss, said[0][-1], *model.parameters())):
+                where = f"epoch {epoch} of {'/'.join(map(str, names))}"
+                raise Diverged(f"loss is {loss.item()}, or a weight is not finite, in {where}; lower lr={recipe.lr:g}")
             if on_epoch:
                 on_epoch()
-    everything = torch.stack(said).cpu().numpy()
+    validation, test = (torch.stack(part).cpu().numpy() for part in said)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    kept = len(rows[1])
-    return Outcome(everything[:, :kept], everything[:, kept:], digest(state), state)
+    return Outcome(validation, spoken(test), digest(state), state)
+
+
+def spoken(test: np.ndarray) -> np.ndarray:
+    """Test probabilities, uniform where a model had none: a clip it cannot answer must not undo its training."""
+    lost = ~np.isfinite(test).all(-1, keepdims=True)
+    answered: np.ndarray = np.where(lost, 1 / test.shape[-1], test)
+    return answered
+
+
+@contextmanager
+def seeded(*names: str | int) -> Iterator[None]:
+    """Python's, numpy's and torch's global generators, seeded from names and put back afterwards."""
+    start, before = seed(*names), (random.getstate(), np.random.get_state())
+    with torch.random.fork_rng(devices=[]):
+        random.seed(start)
+        np.random.seed(start % 2**32)
+        torch.manual_seed(start)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
 
 
 def _epoch(

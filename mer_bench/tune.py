@@ -159,6 +159,8 @@ def search(study: Study, workers: int, on_trial: Callable[[TrialRecord], None]) 
             _tuner(study, workers, keep).fit()
     finally:
         _stop_ray()
+    if len(records) < study.trials:
+        raise KeyboardInterrupt  # Ray takes Ctrl-C for itself and returns as if the study were done
     found = {r.number: r.folder for r in records if r.folder is not None}
     if not found:
         raise MerBenchError(f"no trial finished: {next((r.error for r in records), 'none was started')}")
@@ -275,6 +277,50 @@ def _stop_ray() -> None:
     import ray
 
     ray.shutdown()
+
+
+@dataclass(frozen=True)
+class Refits:
+    """How choices are trained once more: on all training subjects of a fold, for `seeds` repetitions.
+
+    `tick_of` gives a rule its progress.
+    """
+
+    study: Study
+    seeds: int
+    workers: int
+    tick_of: Callable[[str], loso.Tick | None]
+
+
+def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selection.Chosen:
+    """The test rows that a rule of a study lets speak, refitted where the rule says so.
+
+    A fold whose refit diverges speaks by its choice as it was trained in its trial, and `pass.json` says which.
+
+    Raises:
+        MerBenchError: a fold diverged in every trial.
+    """
+    if rule == "oracle-trial":
+        return selection.oracle_trial(folders)
+    name = rule.removesuffix("-no-refit")
+    choices = (selection.nested if name == "nested" else selection.shared)(folders)
+    _complete(choices, folders)
+    if name != rule:
+        return selection.at_choices(folders, choices)
+    again = refits.study.folder / f"refit-{rule}"
+    trainings = refit(refits.study, choices, values_of(folders), refits.seeds)
+    record = {"choices": {fold: [c.trial, c.epoch] for (_, fold), c in choices.items()}}
+    loso.run_pass(trainings, again, record, workers=refits.workers, tick=refits.tick_of(rule))
+    lost = {(f["seed"], f["fold"]) for f in predictions.record(again)["folds"] if f["diverged"]}
+    stand_in = {(seed, fold): choices[refits.study.seed, fold] for seed, fold in lost}
+    return selection.refitted(again, folders, stand_in, refits.study.seed)
+
+
+def _complete(choices: Mapping[tuple[int, str], selection.Choice], folders: Mapping[int, Path]) -> None:
+    folds = {part["fold"] for folder in folders.values() for part in predictions.record(folder)["folds"]}
+    missing = sorted(folds - {fold for _, fold in choices})
+    if missing:
+        raise MerBenchError(f"no trial finished fold {missing[0]} ({len(missing)} in all); lower the learning rates")
 
 
 def refit(

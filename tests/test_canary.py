@@ -40,8 +40,8 @@ def weights(folder):
     return {part["fold"]: part["weights"] for part in predictions.record(folder)["folds"]}
 
 
-def said(folder, fold):
-    rows = pl.read_parquet(folder / predictions.TEST).filter(pl.col("fold") == fold)
+def said(folder, fold, table=predictions.TEST):
+    rows = pl.read_parquet(folder / table).filter(pl.col("fold") == fold)
     return rows.drop("label")
 
 
@@ -52,31 +52,40 @@ def monkeymodule():
 
 
 @pytest.fixture(scope="module")
-def twins(tmp_path_factory, monkeymodule):
-    """The same strict study twice: as it is, and with one subject's labels scrambled in every role."""
-    base = tmp_path_factory.mktemp("twins")
+def triplets(tmp_path_factory, monkeymodule):
+    """The same strict study thrice: as it is, with one subject's labels scrambled in every role, and its pictures."""
+    base = tmp_path_factory.mktemp("triplets")
     (base / "tiny.py").write_text(toy.MODEL)
     data = toy.corpus(signal=40)
-    found = [
-        searched(monkeymodule, str(base / "tiny.py"), base / name, corpus)
-        for name, corpus in (("true", data), ("scrambled", toy.relabelled(data, SUBJECT)))
-    ]
-    return found
+    labels = toy.relabelled(data, SUBJECT)
+    assert (np.bincount(labels.clips["label"]) != np.bincount(data.clips["label"])).any()
+    corpora = {"true": data, "labels": labels, "pictures": toy.repainted(data, SUBJECT)}
+    model = str(base / "tiny.py")
+    return {name: searched(monkeymodule, model, base / name, corpus) for name, corpus in corpora.items()}
 
 
-def test_strict_canary_candidates_choice_weights_and_logits_do_not_move_by_a_bit(twins):
-    (folders, choices, refit), (folders_2, choices_2, refit_2) = twins
+@pytest.mark.parametrize("scrambled", ["labels", "pictures"])
+def test_strict_canary_candidates_choice_and_weights_do_not_move_by_a_bit(triplets, scrambled):
+    (folders, choices, refit), (folders_2, choices_2, refit_2) = triplets["true"], triplets[scrambled]
     for trial in folders:
         assert weights(folders[trial])[SUBJECT] == weights(folders_2[trial])[SUBJECT]
-        assert said(folders[trial], SUBJECT).equals(said(folders_2[trial], SUBJECT))
+        validation = [said(f[trial], SUBJECT, predictions.VALIDATION) for f in (folders, folders_2)]
+        assert validation[0].equals(validation[1]) and len(validation[0])
     assert choices[0, SUBJECT] == choices_2[0, SUBJECT]
     assert weights(refit)[SUBJECT] == weights(refit_2)[SUBJECT]
+
+
+def test_strict_canary_test_logits_do_not_move_by_a_bit(triplets):
+    (folders, _, refit), (folders_2, _, refit_2) = triplets["true"], triplets["labels"]
+    for trial in folders:
+        assert said(folders[trial], SUBJECT).equals(said(folders_2[trial], SUBJECT))
     assert said(refit, SUBJECT).equals(said(refit_2, SUBJECT))
 
 
-def test_the_canary_can_die(twins):
-    """Other folds do train on the scrambled subject, so they must move: else the test above proves nothing."""
-    (folders, _, _), (folders_2, _, _) = twins
+@pytest.mark.parametrize("scrambled", ["labels", "pictures"])
+def test_the_canary_can_die(triplets, scrambled):
+    """Other folds do train on the scrambled subject, so they must move: else the tests above prove nothing."""
+    (folders, _, _), (folders_2, _, _) = triplets["true"], triplets[scrambled]
     moved = [fold for fold in weights(folders[0]) if weights(folders[0])[fold] != weights(folders_2[0])[fold]]
     assert len(moved) > len(weights(folders[0])) / 2
 
@@ -93,20 +102,18 @@ def test_adaptive_canary_one_trial(monkeypatch, tmp_path, model):
 
 
 def test_null_honest_selection_finds_nothing_where_nothing_is(monkeypatch, tmp_path, model):
-    """Pictures without signal: `nested` scores at chance, while the oracle over the same predictions does not."""
-    data = toy.corpus(signal=0, sizes=(6, 5, 7, 8, 6, 5, 7, 6, 5, 5))
-    folders, _, refit = searched(monkeypatch, model, tmp_path / "null", data)
-    honest, chance = grading.grade("nested", selection.last(refit), data.clips, toy.TASK.classes)
-    assert honest.uf1_interval[0] < chance < honest.uf1_interval[1]
-    leaky, _ = grading.grade("oracle-epoch", selection.oracle_epoch(folders[0]), data.clips, toy.TASK.classes)
-    last, _ = grading.grade("last", selection.last(folders[0]), data.clips, toy.TASK.classes)
-    assert leaky.uf1 > last.uf1
+    """Pictures without signal: `nested` is not above chance; of four corpora at most one may be so by luck."""
+    above = 0
+    for number in range(4):
+        data = toy.corpus(signal=0, sizes=(6, 5, 7, 8, 6, 5, 7, 6, 5, 5), seed=number)
+        _, _, refit = searched(monkeypatch, model, tmp_path / f"null-{number}", data)
+        honest, chance = grading.grade("nested", selection.last(refit), data.clips, toy.TASK.classes)
+        above += honest.uf1_interval[0] > chance
+    assert above <= 1
 
 
-def test_signal_is_found(twins, monkeymodule):
+def test_signal_is_found(triplets):
     """The same machinery does find what is there."""
-    (_, _, refit), _ = twins
-    rows = selection.last(refit).rows
+    rows = selection.last(triplets["true"][2]).rows
     counts = metrics.confusion(rows["label"].to_numpy(), rows["prediction"].to_numpy(), 3)
     assert metrics.uf1(counts) > 0.6
-    assert np.isfinite(counts).all()

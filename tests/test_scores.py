@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -85,7 +86,7 @@ def test_the_newest_of_equal_questions_is_shown_in_whatever_order_they_come():
     [
         {"task_version": 2},
         {"task_sha256": "ffff"},
-        {"seeds": 1},
+        {"rules": {"last": replace(rule(0.5), seeds=5)}},
         {"folds_done": 3},
         {"setting_name": "another"},
         {"question": {"setting": {"recipe": {"lr": 0.1}}}},
@@ -93,7 +94,7 @@ def test_the_newest_of_equal_questions_is_shown_in_whatever_order_they_come():
 )
 def test_another_question_never_shares_a_row(changes):
     rules = {"last": rule(0.5)}
-    found = rows(finished(result(rules=rules), result(rules=rules, **changes)))
+    found = rows(finished(result(rules=rules), result(**{"rules": rules, **changes})))
     assert len(found) == 2 and found["older_runs"].sum() == 0
 
 

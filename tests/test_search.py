@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import catalog, commands, predictions, selection, tracking
+from mer_bench import catalog, commands, predictions, selection, tracking, tune
+from mer_bench.space import Space, draw
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,21 @@ def test_a_strict_search_gives_the_same_tables_again(twice):
     assert len(names) == 4 * (4 + 2)
     for name in names:
         assert pl.read_parquet(first / name).equals(pl.read_parquet(second / name)), name
+
+
+def test_strict_proposals_are_the_ones_drawn_before_the_start(twice, place):
+    folder = twice[0].tables
+    folders = {number: folder / f"trial-{number:04d}" for number in range(4)}
+    space = Space(str(place / "tiny.py"), {})
+    assert tune.values_of(folders) == dict(enumerate(draw(space, "qmc", 0, 4)))
+
+
+def test_the_headline_is_what_the_rule_of_its_name_chooses(twice):
+    folder = twice[0].tables
+    folders = {number: folder / f"trial-{number:04d}" for number in range(4)}
+    for rule, choose in (("nested", selection.nested), ("shared", selection.shared)):
+        stored = predictions.record(folder / f"refit-{rule}")["choices"]
+        assert stored == {fold: [c.trial, c.epoch] for (_, fold), c in choose(folders).items()}
 
 
 def test_every_rule_of_a_study_is_scored_and_nothing_else(twice):

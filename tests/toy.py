@@ -64,10 +64,18 @@ def corpus(signal: float, sizes=SIZES, seed: int = 0) -> inputs.Inputs:
     return inputs.Inputs(table, {"flow": pictures.clip(0, 255).astype(np.uint8)}, key="toy")
 
 
-def relabelled(data: inputs.Inputs, subject: str, seed: int = 1) -> inputs.Inputs:
-    """The same pictures with one subject's labels moved on, everywhere."""
-    moved = pl.when(pl.col("subject") == subject).then((pl.col("label") + 1 + seed % 2) % 3).otherwise(pl.col("label"))
+def relabelled(data: inputs.Inputs, subject: str) -> inputs.Inputs:
+    """The same pictures with all of one subject's labels set to 0, everywhere: class counts change too."""
+    moved = pl.when(pl.col("subject") == subject).then(0).otherwise(pl.col("label"))
     return inputs.Inputs(data.clips.with_columns(moved.cast(pl.Int8).alias("label")), data.arrays, key="toy")
+
+
+def repainted(data: inputs.Inputs, subject: str) -> inputs.Inputs:
+    """The same labels with one subject's pictures turned into bright noise."""
+    flow = np.array(data.arrays["flow"])
+    rows = (data.clips["subject"] == subject).to_numpy()
+    flow[rows] = np.random.default_rng(9).integers(150, 256, flow[rows].shape, dtype=np.uint8)
+    return inputs.Inputs(data.clips, {"flow": flow}, key="toy")
 
 
 def install(monkeypatch, data: inputs.Inputs) -> None:

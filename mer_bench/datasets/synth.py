@@ -10,14 +10,14 @@ from __future__ import annotations
 from functools import partial
 
 from mer_bench.contracts import Dataset, Scale, Task
-from mer_bench.datasets._synth import corpus
+from mer_bench.datasets._synth import cohorts, corpus
 
-COHORT = corpus.Cohort(
+COHORT = cohorts.Cohort(
     name="synth",
     seed=1,
     clips=(24, 18, 14, 13, 11, 9, 8, 7, 6, 5, 4, 3, 3, 2, 2, 1),
-    median_peak=0.014,
-    label_noise=0.10,
+    median_peak=0.020,
+    label_noise=0.08,
 )
 
 DATASET = Dataset(
@@ -27,10 +27,12 @@ DATASET = Dataset(
     tasks={
         "synth-3": Task(
             corpora=("synth",),
-            classes=corpus.CLASSES,
-            class_map=corpus.CLASS_MAP,
+            classes=cohorts.CLASSES,
+            class_map=cohorts.CLASS_MAP,
             clips=130,
             subjects=16,
+            counts=(70, 39, 21),
+            sha256="e36b2fc3f20321de5575abfd6cb363172fc769848d713e3461a84f8660505904",
             scale=Scale(image_size=48, width=0.25, epochs=12),
             banner=corpus.BANNER,
         )

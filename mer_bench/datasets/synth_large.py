@@ -10,9 +10,9 @@ from __future__ import annotations
 from functools import partial
 
 from mer_bench.contracts import Dataset, Scale, Task
-from mer_bench.datasets._synth import corpus
+from mer_bench.datasets._synth import cohorts, corpus
 
-COHORT = corpus.Cohort(name="synth_large", seed=3, clips=(12,) * 90, fps=100.0)
+COHORT = cohorts.Cohort(name="synth_large", seed=3, clips=(12,) * 90, fps=100.0)
 
 DATASET = Dataset(
     title="Synthetic avatar faces with known muscles, large",
@@ -21,10 +21,12 @@ DATASET = Dataset(
     tasks={
         "synth-large-3": Task(
             corpora=("synth_large",),
-            classes=corpus.CLASSES,
-            class_map=corpus.CLASS_MAP,
+            classes=cohorts.CLASSES,
+            class_map=cohorts.CLASS_MAP,
             clips=1080,
             subjects=90,
+            counts=(616, 274, 190),
+            sha256="2f9117702c17f24b2fb8aa6b932f0d4c4053b1e919b9ade1ba9eebc9314ad467",
             scale=Scale(image_size=48, width=0.25, epochs=12),
             banner=corpus.BANNER,
         )

@@ -8,14 +8,14 @@ from __future__ import annotations
 from functools import partial
 
 from mer_bench.contracts import Dataset, Scale, Task
-from mer_bench.datasets._synth import corpus
+from mer_bench.datasets._synth import cohorts, corpus
 
-COHORT = corpus.Cohort(
+COHORT = cohorts.Cohort(
     name="synth_null",
     seed=2,
     clips=(24, 18, 14, 13, 11, 9, 8, 7, 6, 5, 4, 3, 3, 2, 2, 1),
-    median_peak=0.014,
-    label_noise=0.10,
+    median_peak=0.020,
+    label_noise=0.08,
     signal=False,
 )
 
@@ -26,10 +26,12 @@ DATASET = Dataset(
     tasks={
         "synth-null-3": Task(
             corpora=("synth_null",),
-            classes=corpus.CLASSES,
-            class_map=corpus.CLASS_MAP,
+            classes=cohorts.CLASSES,
+            class_map=cohorts.CLASS_MAP,
             clips=130,
             subjects=16,
+            counts=(61, 51, 18),
+            sha256="1a153b81b4a544ec89e5b98ab23a44acc9d9cece171f5b2ea816b6cee97c52f3",
             scale=Scale(image_size=48, width=0.25, epochs=12),
             banner=corpus.BANNER,
         )

@@ -15,7 +15,7 @@ import numpy as np
 
 from mer_bench import catalog
 from mer_bench.contracts import MerBenchError
-from mer_bench.datasets._synth import corpus
+from mer_bench.datasets._synth import cohorts, corpus
 
 EMOTIONS = ("happiness", "surprise", "disgust", "anger", "repression", "contempt")
 TILE = (120, 150)
@@ -27,16 +27,16 @@ COARSENESS = 8
 """Grey levels are rounded to multiples of this, which halves the file; sensor noise hides the steps."""
 
 
-def sheet(cohort: corpus.Cohort) -> np.ndarray:
+def sheet(cohort: cohorts.Cohort) -> np.ndarray:
     """The contact sheet, (height, width, 3) uint8 BGR."""
     return np.vstack([_row(cohort, clip) for clip in choose(cohort)])
 
 
-def choose(cohort: corpus.Cohort) -> list[corpus.Clip]:
+def choose(cohort: cohorts.Cohort) -> list[cohorts.Clip]:
     """One clip of each emotion that moves the muscles of its own emotion, subjects not repeated."""
-    planned = [clip for subject in corpus.subjects(cohort) for clip in corpus.plan(cohort, subject)]
+    planned = [clip for subject in cohorts.subjects(cohort) for clip in cohorts.plan(cohort, subject)]
     planned.sort(key=lambda clip: abs(np.log(clip.expression.peak / cohort.median_peak)))
-    chosen: list[corpus.Clip] = []
+    chosen: list[cohorts.Clip] = []
     for emotion in EMOTIONS:
         seen = {clip.subject for clip in chosen}
         fitting = (clip for clip in planned if clip.emotion == clip.shown == emotion and clip.subject not in seen)
@@ -44,7 +44,7 @@ def choose(cohort: corpus.Cohort) -> list[corpus.Clip]:
     return chosen
 
 
-def _row(cohort: corpus.Cohort, clip: corpus.Clip) -> np.ndarray:
+def _row(cohort: cohorts.Cohort, clip: cohorts.Clip) -> np.ndarray:
     frames = list(corpus.draw(cohort, corpus.subject_head(cohort, clip.subject), clip))
     onset, apex = frames[clip.onset - clip.first], frames[clip.apex - clip.first]
     difference = cv2.convertScaleAbs(cv2.absdiff(onset, apex), alpha=AMPLIFIED)
