@@ -251,12 +251,14 @@ def progress() -> Iterator[Any]:
 
 
 def _plain_lines(every: float = 10.0) -> Any:
+    start = time.monotonic()
     began: dict[str, float] = {}
     last: dict[str, float] = {}
 
     def tick(done: int, total: int, text: str) -> None:
         stage, now = text.split(",")[0], time.monotonic()
-        began.setdefault(stage, now)
+        # a stage is first heard of when its first part is done: it began when the one before was last heard of
+        began.setdefault(stage, max(last.values(), default=start))
         if done < total and now - last.get(stage, 0.0) < every:
             return
         last[stage] = now
