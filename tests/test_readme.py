@@ -1,0 +1,66 @@
+"""What README says is true: its commands parse, its names exist, its order is the import order, its model runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from test_order import DOOR, PIXELS, PROTOCOL, RECORDS, SEARCH, TRAINING, WORDS
+
+from mer_bench import catalog, cli
+from mer_bench.contracts import resolve
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+COMMANDS = sorted({m[1] for _, text in BLOCKS for m in re.finditer(r"\b(mer-bench [a-z][^#\n&]*)", text)})
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_parses_and_names_what_exists(line):
+    words = shlex.split(line)[1:]
+    command = typer.main.get_command(cli.app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    values = command.make_context(command.name, words).params
+    if values.get("task"):
+        catalog.task(values["task"])
+    for model in filter(None, (values.get("model"), values.get("against"))):
+        if not model.endswith(".py"):
+            stem, preset = catalog.split(model)
+            settings = cli.parse_settings(list(values.get("settings") or []))
+            resolve(stem, catalog.baseline(stem), preset, settings)
+
+
+def test_there_are_commands_to_check():
+    assert len(COMMANDS) >= 10
+
+
+def test_the_map_is_the_import_order():
+    drawn = {line.split()[0]: line.split()[1:] for line in README.split("words      ")[1].split("```")[0].splitlines()}
+    drawn["words"] = README.split("words      ")[1].splitlines()[0].split()
+    floors = {
+        "words": WORDS, "pixels": PIXELS, "protocol": PROTOCOL, "training": TRAINING, "records": RECORDS,
+        "search": SEARCH, "door": DOOR,
+    }  # fmt: skip
+    for floor, names in floors.items():
+        assert tuple(w for w in drawn[floor] if w != "·") == names
+
+
+def test_the_tasks_are_the_ones_that_exist():
+    rows = re.findall(r"^\| `([a-z0-9-]+)`[^|]*\| ([\d,]+) \| (\d+) \|", README, re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == catalog.names("task")
+    for name, clips, subjects in rows:
+        task = catalog.task(name)
+        assert (task.clips, task.subjects) == (int(clips.replace(",", "")), int(subjects))
+
+
+def test_the_model_in_one_file_runs(tmp_path):
+    (source,) = [text for kind, text in BLOCKS if kind == "python" and "BASELINE" in text]
+    (tmp_path / "flow_resnet.py").write_text(source)
+    baseline = catalog.baseline(str(tmp_path / "flow_resnet.py"))
+    model = baseline.model(num_classes=3).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
