@@ -257,6 +257,13 @@ def mmnet(
     for name, value in (("motion", motion), ("fusion", fusion), ("map_pool", map_pool), ("head", head)):
         if value not in CHOICES[name]:
             raise UsageError(f"mmnet has no {name}={value!r}; one of {', '.join(CHOICES[name])}")
+    least = {"image_size": image_size, "patch_size": patch_size, "pc_heads": pc_heads, "num_classes": num_classes}
+    for name, whole in least.items():
+        if whole < 1:
+            raise UsageError(f"mmnet needs {name} of at least 1, not {whole}")
+    if not (0 <= dropout < 1 and 0 <= pc_drop_path < 1 and width > 0 and pc_depth >= 0):
+        shares = f"dropout={dropout}, pc_drop_path={pc_drop_path}, width={width}, pc_depth={pc_depth}"
+        raise UsageError(f"mmnet cannot be built with {shares}: shares are below 1 and nothing is negative")
     channels = [_scaled(count, width) for count in STAGE_CHANNELS]
     grids = _grids(image_size)
     position = None

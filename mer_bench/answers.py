@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import importlib.metadata
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from mer_bench import catalog, clips, grading, selection
-from mer_bench.contracts import PAPER_SCALE, Scale, Setting, model_options
+from mer_bench.contracts import PAPER_SCALE, model_options
+from mer_bench.ready import Ready
 from mer_bench.scores import Result
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished command: the run it is recorded under, its result, and the folder of its tables."""
+    """A finished command: its run, its result, the folder of its tables, and the test rows of each rule."""
 
     run_id: str
     result: Result
     tables: Path
+    chosen: Mapping[str, selection.Chosen]
 
     def as_json(self) -> dict[str, Any]:
         """The `--json` object."""
@@ -53,85 +54,68 @@ class Answer:
             "rules": rules,
             "trials": result.trials,
             "strictness": result.strictness,
+            "faces_not_found": result.question["faces_not_found"],
             "run_id": self.run_id,
         }
 
 
 def result(
     kind: str,
-    model: str,
-    task: str,
-    scale: str,
+    ready: Ready,
     question: Mapping[str, Any],
     chosen: Mapping[str, selection.Chosen],
-    table: pl.DataFrame,
-    seeds: int,
-    seconds: float,
+    trials: int | None = None,
+    strictness: str = "",
 ) -> Result:
     """Grade the test rows that each rule lets speak, and put everything beside the numbers.
 
     Args:
         kind: run or search.
-        model: as the command was given it.
-        task: the task's name.
-        scale: task or paper.
+        ready: the settled command.
         question: the resolved question.
         chosen: rule -> its rows.
-        table: the task's clips.
-        seeds: repetitions.
-        seconds: what it took.
+        trials: of a study: those that finished a fold at least.
+        strictness: of a study.
     """
-    facts = catalog.task(task)
+    facts, table = catalog.task(ready.task), ready.data.clips
     graded = {rule: grading.grade(rule, rows, table, facts.classes) for rule, rows in chosen.items()}
-    published = question.get("published") or question["setting"]
     subjects = table["subject"].n_unique()
     return Result(
         kind=kind,
-        model=shown(model),
-        setting_name=_setting_name(kind, model, question, facts.scale, scale),
-        task=task,
+        model=shown(ready.space.model),
+        setting_name=_setting_name(kind, ready),
+        task=ready.task,
         task_version=facts.version,
         task_sha256=clips.sha256(table),
-        seeds=seeds,
+        seeds=ready.seeds,
         clips=len(table),
         subjects=subjects,
         folds_done=subjects,
         folds_total=subjects,
-        trials=None,
-        strictness="",
+        trials=trials,
+        strictness=strictness,
         chance={rule: chance for rule, (_, chance) in graded.items()},
         rules={rule: score for rule, (score, _) in graded.items()},
-        parameters=parameters(Setting.from_dict(published), len(facts.classes)),
-        seconds=seconds,
-        device=str(question["device"]),
+        parameters=ready.parameters,
+        seconds=time.perf_counter() - ready.began,
+        device=ready.device,
         banner=facts.banner,
         question=dict(question),
         versions={name: importlib.metadata.version(name) for name in ("mer-bench", "torch", "numpy", "scikit-learn")},
     )
 
 
-def _setting_name(kind: str, model: str, question: Mapping[str, Any], task_scale: Scale, scale: str) -> str:
+def _setting_name(kind: str, ready: Ready) -> str:
     """What was trained, in words."""
-    scaled = scale == "task" and task_scale != PAPER_SCALE and "image_size" in model_options(catalog.baseline(model))
+    baseline, preset = catalog.baseline(ready.space.model), catalog.split(ready.space.model)[1]
+    scaled = ready.scale != PAPER_SCALE and "image_size" in model_options(baseline)
     where = " at the task's scale" if scaled else ""
-    pinned = ", ".join(f"{k}={v}" for k, v in sorted(question["pinned"].items()))
+    pinned = ", ".join(f"{name}={value}" for name, value in sorted(ready.space.pinned.items()))
     changed = f" with {pinned}" if pinned else ""
-    plain = not pinned and not catalog.split(model)[1] and not model.endswith(".py")
+    recipe = "published recipe" if baseline.paper and not preset else f"preset {preset}" if preset else "own recipe"
     if kind == "search":
-        first = "; trial 0 is the published structure and recipe" if plain else ""
-        return f"searched{where}{changed}{first}"
-    return f"{'published' if plain else 'own'} recipe{where}{changed}"
-
-
-def parameters(setting: Setting, classes: int) -> int | None:
-    """Trainable parameters, counted without allocating them; None for models that are not networks."""
-    if setting.recipe is None:
-        return None
-    import torch
-
-    with torch.device("meta"):
-        model = catalog.baseline(setting.model).model(num_classes=classes, **setting.options)
-    return int(sum(p.numel() for p in model.parameters()))
+        return f"searched{where}{changed}; trial 0 is the {recipe}"
+    return f"{recipe}{where}{changed}"
 
 
 def shown(model: str) -> str:

@@ -48,12 +48,13 @@ def add(name: str, path: str | Path) -> Path:
 
     Raises:
         UsageError: no corpus of that name is known.
-        MerBenchError: the path is no folder.
+        MerBenchError: the path is no folder, or its sheet cannot be read.
     """
     catalog.dataset(name)
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise MerBenchError(f"{name}: {folder} is no folder; give the folder that the release was unpacked into")
+    catalog.dataset(name).read_annotations(folder)
     home().mkdir(parents=True, exist_ok=True)
     with locked(home() / "corpora.json"):
         write_text(home() / "corpora.json", json.dumps({**registry(), name: str(folder)}, indent=1, sort_keys=True))
@@ -151,7 +152,7 @@ def locked(path: Path) -> Iterator[None]:
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.new")
+    staged = path.with_name(f".{path.name}.{os.getpid()}.new")
     staged.write_text(text)
     _flush(staged)
     staged.replace(path)

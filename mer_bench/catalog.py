@@ -7,6 +7,7 @@ loaded by path under one module name (`mer_bench.plugins.<kind>.<stem>`), in wor
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import sys
@@ -15,16 +16,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mer_bench.contracts import Baseline, Dataset, Task, UsageError
+from mer_bench.contracts import Baseline, Dataset, MerBenchError, Task, UsageError
 
 HERE = Path(__file__).resolve().parent
+SOURCE = "__mer_bench_source__"
 FOLDERS = {"dataset": "datasets", "baseline": "baselines", "space": "search_spaces"}
 
 
 def folder(kind: str) -> Path:
     """The folder that holds a kind of plug-in: inside the package, or beside it in a checkout."""
-    inside = HERE / FOLDERS[kind]
-    return inside if inside.is_dir() else HERE.parent / FOLDERS[kind]
+    for place in (HERE / FOLDERS[kind], HERE.parent / FOLDERS[kind]):
+        if place.is_dir():
+            return place
+    raise MerBenchError(f"the installation is incomplete: no folder {FOLDERS[kind]}/; install mer-bench again")
 
 
 def names(kind: str) -> list[str]:
@@ -103,26 +107,30 @@ def _constant(kind: str, name: str, constant: str, of: type) -> Any:
 
 
 def load(kind: str, path: Path) -> types.ModuleType:
-    """Import a plug-in by path, once for each file; an error inside it is raised as it is."""
+    """Import a plug-in by path, again only if its text has changed; an error inside it is raised as it is."""
     name = f"mer_bench.plugins.{kind}.{path.stem}"
+    source = hashlib.sha256(path.read_bytes()).hexdigest()
     module = sys.modules.get(name)
-    if module is not None and module.__file__ == str(path):
+    if module is not None and (module.__file__, module.__dict__.get(SOURCE)) == (str(path), source):
         return module
     sys.modules.setdefault("mer_bench.plugins", types.ModuleType("mer_bench.plugins"))
     sys.modules.setdefault(f"mer_bench.plugins.{kind}", types.ModuleType(f"mer_bench.plugins.{kind}"))
     try:
-        return _execute(name, path)
+        return _execute(name, path, source)
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        _cure_torchvision()
-        return _execute(name, path)
+        for half_imported in [m for m in sys.modules if m.split(".")[0] in ("torchvision", "timm")]:
+            del sys.modules[half_imported]
+        _torchvision_operators()
+        return _execute(name, path, source)
 
 
-def _execute(name: str, path: Path) -> types.ModuleType:
+def _execute(name: str, path: Path, source: str) -> types.ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    module.__dict__[SOURCE] = source
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
@@ -132,17 +140,16 @@ def _execute(name: str, path: Path) -> types.ModuleType:
     return module
 
 
-def _cure_torchvision() -> None:
-    """Let a CUDA-built torchvision import beside a CPU-built torch, by declaring the two operators it looks for."""
+@functools.cache
+def _torchvision_operators() -> Any:
+    """Declare the two operators that a CUDA-built torchvision looks for beside a CPU-built torch.
+
+    On Linux without a GPU, pip pairs the two in this way, and `import timm` fails. The declaration must be kept alive.
+    """
     import torch
 
-    for module in [m for m in sys.modules if m.split(".")[0] in ("torchvision", "timm")]:
-        del sys.modules[module]
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for operator in ("nms", "qnms"):
         schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         library.define(schema)  # type: ignore[no-untyped-call]
-    _KEPT.append(library)
-
-
-_KEPT: list[Any] = []
+    return library

@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -36,6 +37,7 @@ Model = Annotated[
 ]
 TaskName = Annotated[str, typer.Option("--task", "-t", help="Corpora, class map and pinned list of clips.")]
 Seeds = Annotated[int, typer.Option(help="Repetitions; each is scored on its own.")]
+Sampler = Annotated[str, typer.Option(help="tpe (adaptive); qmc or random (strict).")]
 Rules = Annotated[str, typer.Option(help="Selection rules, comma-separated.", metavar="R,...")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A model option or recipe field; repeatable.")
@@ -85,7 +87,7 @@ def search(
     model: Model,
     task: TaskName = "synth-3",
     trials: Annotated[int, typer.Option(help="Trial 0 is the published structure and recipe.")] = 50,
-    sampler: Annotated[str, typer.Option(help="tpe (adaptive); qmc or random (strict).")] = "tpe",
+    sampler: Sampler = "tpe",
     seed: Annotated[int, typer.Option(help="Seed of proposals and trials.")] = 0,
     seeds: Seeds = 1,
     rules: Rules = "",
@@ -123,24 +125,27 @@ def compare(
     model: Model,
     against: Annotated[str, typer.Option(help="The model to compare with.")] = "mmnet",
     task: TaskName = "synth-3",
+    trials: Annotated[int | None, typer.Option(help="Search both; without it each runs its own recipe.")] = None,
+    sampler: Sampler = "tpe",
     seeds: Seeds = 1,
-    rules: Rules = "last",
+    rules: Rules = "",
     settings: Sets = None,
     device: Device = "auto",
     scale: ScaleName = "task",
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
-    """Run two models by their own recipes on the same folds and say who is ahead."""
+    """Evaluate two models on the same folds and say who is ahead; --set is for MODEL."""
     from mer_bench import commands
 
-    if settings:
-        raise UsageError("--set does not say which of the two models it means; give the setting a preset of its own")
     with progress() as tick:
         found = commands.compare(
             model,
             against,
             task,
+            trials=trials,
+            sampler=sampler,
+            settings=parse_settings(settings or []),
             seeds=seeds,
             rules=_list(rules),
             device=device,
@@ -277,10 +282,17 @@ def _show(answer: Answer, as_json: bool) -> None:
 
 
 def _tables(answers: list[Answer]) -> None:
+    """The leaderboard of the task, what has just been computed first of all."""
     from mer_bench import commands, leaderboard, tracking
 
-    task = answers[0].result.task
-    _console().print(leaderboard.screen(commands.recorded(tracking.open(), task)))
+    now = datetime.now(UTC)
+    found = [tracking.Finished(answer.run_id, now, answer.result) for answer in answers]
+    try:
+        others = commands.recorded(tracking.open(), answers[0].result.task)
+        found += [other for other in others if other.run_id not in {answer.run_id for answer in answers}]
+    except MerBenchError as error:
+        print(f"mer-bench: earlier runs are not shown: {error}", file=sys.stderr)
+    _console().print(leaderboard.screen(found))
 
 
 def _console() -> Any:
@@ -296,22 +308,33 @@ def _list(text: str) -> tuple[str, ...]:
 def main() -> None:
     """Entry point: one clear line for an error, and the right exit code."""
     try:
-        app(standalone_mode=False)
+        ended = app(standalone_mode=False)
     except UsageError as error:
-        print(f"mer-bench: {error}", file=sys.stderr)
-        sys.exit(2)
+        _stop(str(error), 2)
     except MerBenchError as error:
-        print(f"mer-bench: {error}", file=sys.stderr)
-        sys.exit(1)
+        _stop(str(error), 1)
     except KeyboardInterrupt:
-        print("mer-bench: stopped", file=sys.stderr)
-        sys.exit(1)
+        _stop("stopped", 1)
+    except OSError as error:
+        _stop(f"{error.filename or 'the disk'}: {error.strerror or error}; make it readable, writable or larger", 1)
     except Exception as error:
         _click_error(error)
+    else:
+        # typer answers Ctrl-C with a code of its own instead of letting the interrupt through
+        if isinstance(ended, int) and ended:
+            _stop("stopped", 1)
+
+
+def _stop(line: str, code: int) -> NoReturn:
+    if line:
+        print(f"mer-bench: {line}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _click_error(error: Exception) -> None:
     """Errors of the command line itself (unknown option, missing argument) in one line; anything else as it is."""
+    if type(error).__name__ == "Abort":
+        _stop("stopped", 1)
     format_message = getattr(error, "format_message", None)
     if format_message is None:
         raise error
@@ -322,5 +345,5 @@ def _click_error(error: Exception) -> None:
         known = f"; known: {', '.join(options)}"
     elif context is not None and type(error).__name__ == "UsageError" and hasattr(context.command, "commands"):
         known = f"; known: {', '.join(context.command.commands)}"
-    print(f"mer-bench: {format_message()}{known}", file=sys.stderr)
-    sys.exit(2)
+    said = format_message()
+    _stop(f"{said}{known}" if said else "", 2)

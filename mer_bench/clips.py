@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import polars as pl
 
@@ -50,6 +51,24 @@ def table(rows: Iterable[dict[str, object]]) -> pl.DataFrame:
         if unknown := sorted(set(row) - set(COLUMNS)):
             raise MerBenchError(f"{row.get('clip')}: no such column: {', '.join(unknown)}; see clips.COLUMNS")
     return pl.DataFrame(found, schema=COLUMNS).sort("clip")
+
+
+def read_sheet(file: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """A CSV sheet as released, every cell as text.
+
+    Raises:
+        MerBenchError: it is missing, cannot be read, or lacks a column.
+    """
+    try:
+        sheet = pl.read_csv(file, infer_schema=False)
+    except FileNotFoundError:
+        raise MerBenchError(f"{file} is missing; give the folder that holds it") from None
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
+        raise MerBenchError(f"{file} cannot be read ({str(error).splitlines()[0]}); fetch it again") from None
+    lacking = [column for column in columns if column not in sheet.columns]
+    if lacking:
+        raise MerBenchError(f"{file} lacks the columns {', '.join(lacking)}; is it the released sheet?")
+    return sheet
 
 
 def parse_action_units(text: str) -> tuple[list[int], list[str]]:

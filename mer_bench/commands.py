@@ -7,22 +7,21 @@ report()
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mer_bench import answers, catalog, grading, inputs, loso, selection, tracking
 from mer_bench.answers import Answer, shown
-from mer_bench.contracts import PAPER_SCALE, MerBenchError, Scale, Setting, UsageError
-from mer_bench.space import SAMPLERS, Space, fingerprint, views
+from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.ready import Tick, known, prepare
+from mer_bench.space import SAMPLERS, fingerprint, views
 
 DEFAULT_TASK = "synth-3"
-RUN_RULES = ("last", "oracle-epoch", "oracle-global-epoch", "oracle-mmnet")
-DEVICES = ("auto", "cpu", "cuda", "mps")
-Tick = Callable[[int, int, str], None]
+DEFAULT_RULES = ("last", "oracle-epoch", "oracle-global-epoch", "oracle-mmnet")
+"""Of a run: what one pass over all training subjects answers; `inner` costs a pass of its own."""
+REFITTED = ("nested", "shared")
 
 
 def run(
@@ -56,56 +55,32 @@ def run(
         UsageError: an unknown name.
         MerBenchError: anything else that stops the run; nothing half-done is recorded as finished.
     """
-    model = _placed(model)
-    _known(rules, selection.RUN_RULES, "rule")
-    wanted = _in_order(rules, selection.RUN_RULES) or RUN_RULES
-    if seeds < 1:
-        raise UsageError(f"--seeds {seeds}: at least one")
-    setting = _setting(model, task, settings or {}, scale)
-    if setting.recipe is None and not rules:
-        wanted = ("last",)
-    device = _device(device)
-    began = time.perf_counter()
-    data = inputs.load(task, setting.view, tick=tick)
-    formats = asdict(loso.probe(task, setting, device))
-    question = {
-        "setting": setting.as_dict(),
-        "pinned": dict(settings or {}),
-        "code": catalog.fingerprint(model),
-        "scale": scale,
-        "seeds": seeds,
-        "inputs": data.key,
-        **formats,
-        "device": device,
-    }
-    tracker = tracking.open()
-    with tracker.run(f"{shown(model)} on {task}", "run", model, task, question) as run_id:
+    known(rules, selection.RUN_RULES, "rule")
+    ready = prepare(model, task, settings, scale, device, seeds, workers)
+    wanted = _in_order(rules, selection.RUN_RULES) or (DEFAULT_RULES if ready.setting.recipe else ("last",))
+    ready = ready.with_inputs([ready.setting.view], tick)
+    question = {"setting": ready.setting.as_dict(), **ready.question}
+    name = shown(ready.space.model)
+    with ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id:
         folder = tracking.tables() / run_id
         passes: dict[bool, Path] = {}
         for validation in sorted({rule == "inner" for rule in wanted}):
-            trainings = [
-                loso.Training(task, setting, seed, fold, validation, device=device, **formats)
-                for seed in range(seeds)
-                for fold in loso.folds(task, setting)
-            ]
             passes[validation] = folder / ("held" if validation else "all")
             finished = loso.run_pass(
-                trainings,
+                ready.trainings(validation),
                 passes[validation],
                 question,
-                workers=workers or _cores(),
+                workers=ready.workers,
                 keep_weights=keep_weights,
-                tick=_named(tick, f"{shown(model)} folds"),
+                tick=_named(tick, f"{name} folds"),
             )
             diverged = [f.diverged for f in finished if f.diverged]
             if diverged:
                 raise MerBenchError(f"{diverged[0]} ({len(diverged)} of {len(finished)} folds)")
         chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
-        found = answers.result(
-            "run", model, task, scale, question, chosen, data.clips, seeds, time.perf_counter() - began
-        )
-        tracker.finish(run_id, found, folder)
-    return Answer(run_id, found, folder)
+        found = answers.result("run", ready, question, chosen)
+        ready.tracker.finish(run_id, found, folder)
+    return Answer(run_id, found, folder, chosen)
 
 
 def search(
@@ -147,53 +122,37 @@ def search(
     """
     from mer_bench import tune
 
-    model = _placed(model)
-    refitted = ("nested", "shared")
-    _known(rules, selection.STUDY_RULES, "rule")
-    _known((sampler,), SAMPLERS, "sampler")
-    if trials < 1 or seeds < 1:
-        raise UsageError(f"--trials {trials} --seeds {seeds}: at least one of each")
-    if not refit and (seeds > 1 or set(rules) & set(refitted)):
-        raise UsageError("--no-refit leaves nothing to repeat: drop --seeds and the rules nested, shared")
-    wanted = _in_order(rules, selection.STUDY_RULES) or tuple(
-        r for r in selection.STUDY_RULES if refit or r not in refitted
-    )
-    space = Space(model, dict(settings or {}))
-    device = _device(device)
-    began = time.perf_counter()
-    first = _at(space, task, scale)
-    data = inputs.load(task, first.view, tick=tick)
-    for view in views(space, _scale(task, scale)):
-        inputs.load(task, view, tick=tick)
-    formats = asdict(loso.probe(task, first, device))
-    tracker = tracking.open()
+    known(rules, selection.STUDY_RULES, "rule")
+    known((sampler,), SAMPLERS, "sampler")
+    if trials < 1:
+        raise UsageError(f"--trials {trials}: at least one")
+    if not refit and (seeds > 1 or set(rules) & set(REFITTED)):
+        raise UsageError(f"--no-refit leaves nothing to repeat: drop --seeds and the rules {', '.join(REFITTED)}")
+    possible = tuple(rule for rule in selection.STUDY_RULES if refit or rule not in REFITTED)
+    wanted = _in_order(rules, possible) or possible
+    ready = prepare(model, task, settings, scale, device, seeds, workers, published=True)
+    ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
     question = {
-        "space": fingerprint(space),
-        "pinned": dict(space.pinned),
+        "space": fingerprint(ready.space),
         "sampler": sampler,
         "trials": trials,
         "seed": seed,
-        "seeds": seeds,
-        "scale": scale,
-        "workers": workers or _cores(),
-        "code": catalog.fingerprint(model),
-        "published": first.as_dict(),
-        "inputs": data.key,
-        "device": device,
-        **formats,
+        "workers": ready.workers,
+        "published": ready.setting.as_dict(),
+        **ready.question,
     }
-    with tracker.run(f"search {shown(model)} on {task}", "search", model, task, question) as run_id:
+    name = shown(ready.space.model)
+    with ready.tracker.run(f"search {name} on {task}", "search", name, task, question) as run_id:
         folder = tracking.tables() / run_id
-        study = tune.Study(space, task, _scale(task, scale), sampler, trials, seed, folder, device=device, **formats)
-        watch = _Watch(tracker, run_id, trials, tick)
-        folders = tune.search(study, workers or _cores(), watch)
-        refits = tune.Refits(study, seeds, workers or _cores(), lambda rule: _named(tick, f"refit {rule}"))
+        study = tune.Study(
+            ready.space, task, ready.scale, sampler, trials, seed, folder, device=ready.device, **ready.formats
+        )
+        folders = tune.search(study, ready.workers, _Watch(ready.tracker, run_id, trials, tick))
+        refits = tune.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
         chosen = {rule: tune.conclude(rule, folders, refits) for rule in wanted}
-        taken = time.perf_counter() - began
-        found = answers.result("search", model, task, scale, question, chosen, data.clips, seeds, taken)
-        found = replace(found, trials=len(folders), strictness=study.strictness)
-        tracker.finish(run_id, found, folder)
-    return Answer(run_id, found, folder)
+        found = answers.result("search", ready, question, chosen, len(folders), study.strictness)
+        ready.tracker.finish(run_id, found, folder)
+    return Answer(run_id, found, folder, chosen)
 
 
 @dataclass(frozen=True)
@@ -212,9 +171,12 @@ class Comparison:
         names = self.ours.result.model, self.theirs.result.model
         low, high = self.interval
         ahead = f"{names[0]} is ahead" if low > 0 else f"{names[0]} is behind" if high < 0 else "no difference shown"
+        leaky = ", leaky" if selection.is_leaky(self.rule) else ""
+        trials = self.ours.result.trials
+        how = "each its own recipe" if trials is None else f"each searched with {trials} trials"
         return (
             f"{ahead}: {names[0]} - {names[1]} = {self.difference:+.3f} UF1 [{low:+.3f}, {high:+.3f}] over subjects, "
-            f"rule {self.rule}{', leaky' if selection.is_leaky(self.rule) else ''}, each its own recipe"
+            f"rule {self.rule}{leaky}, {how}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -225,26 +187,40 @@ class Comparison:
         return {"models": models, "differences": [{**gap, "uf1_interval": list(self.interval)}]}
 
 
-def compare(model: str, against: str = "mmnet", task: str = DEFAULT_TASK, **options: Any) -> Comparison:
-    """Run two models by their own recipes on the same folds and say who is ahead.
+def compare(
+    model: str,
+    against: str = "mmnet",
+    task: str = DEFAULT_TASK,
+    *,
+    trials: int | None = None,
+    sampler: str = "tpe",
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Comparison:
+    """Evaluate two models on the same folds, by their own recipes or searched alike, and say who is ahead.
 
     Args:
         model: the challenger, as in `run`.
         against: the other one.
         task: as in `run`.
-        options: as in `run`.
+        trials: search both with so many trials; without it each runs its own recipe.
+        sampler: as in `search`.
+        settings: of the challenger.
+        options: as in `run` or `search`.
     """
     if shown(model) == shown(against):
         raise UsageError(f"{model} against a model of the same name: give another one with --against")
-    ours, theirs = (run(name, task, **options) for name in (model, against))
+    found = []
+    for name, given in ((model, settings), (against, None)):
+        if trials is None:
+            found.append(run(name, task, settings=given, **options))
+        else:
+            found.append(search(name, task, trials=trials, sampler=sampler, settings=given, **options))
+    ours, theirs = found
     rule = next(iter(ours.result.rules))
-    validation = rule == "inner"
-    rows = []
-    for answer in (ours, theirs):
-        folder = answer.tables / ("held" if validation else "all")
-        rows.append(selection.of_run(rule, None if validation else folder, folder if validation else None).rows)
-    table = inputs.load(task, _setting(model, task, {}, options.get("scale", "task")).view).clips
-    gap, interval = grading.difference(rows[0], rows[1], table, len(catalog.task(task).classes))
+    rows = ours.chosen[rule].rows, theirs.chosen[rule].rows
+    clips = inputs.clips_of(task)
+    gap, interval = grading.difference(*rows, clips, len(catalog.task(task).classes))
     return Comparison(ours, theirs, rule, gap, (interval.low, interval.high))
 
 
@@ -252,7 +228,8 @@ def report(folder: str | Path = "reports", task: str | None = None) -> list[Path
     """Write the leaderboard from everything recorded (of one task, if named); returns the files."""
     from mer_bench import leaderboard
 
-    return leaderboard.build(recorded(tracking.open(), task), Path(folder))
+    stem = f"leaderboard-{task}" if task else "leaderboard"
+    return leaderboard.build(recorded(tracking.open(), task), Path(folder), stem)
 
 
 def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[tracking.Finished]:
@@ -281,38 +258,6 @@ class _Watch:
             self._tick(self._done, self._trials, f"trials, best inner UF1 {self._best:.3f}")
 
 
-def _placed(model: str) -> str:
-    """A user's file by its absolute path, because workers run elsewhere; other names as they are."""
-    path, preset = catalog.split(model)
-    return str(Path(path).resolve()) + (f":{preset}" if preset else "") if path.endswith(".py") else model
-
-
-def _setting(model: str, task: str, settings: Mapping[str, Any], scale: str) -> Setting:
-    return Space(model, dict(settings)).setting({}, _scale(task, scale))
-
-
-def _at(space: Space, task: str, scale: str) -> Setting:
-    return space.setting(space.default(), _scale(task, scale))
-
-
-def _scale(task: str, scale: str) -> Scale:
-    _known((scale,), ("task", "paper"), "scale")
-    return catalog.task(task).scale if scale == "task" else PAPER_SCALE
-
-
-def _device(device: str) -> str:
-    _known((device,), DEVICES, "device")
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _named(tick: Tick | None, text: str) -> Tick | None:
     return (lambda done, total, _: tick(done, total, text)) if tick else None
 
@@ -320,9 +265,3 @@ def _named(tick: Tick | None, text: str) -> Tick | None:
 def _in_order(rules: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     """Rules in the project's order, honest ones first: the first is the headline."""
     return tuple(rule for rule in known if rule in rules)
-
-
-def _known(names: Sequence[str], known: Sequence[str], kind: str) -> None:
-    for name in names:
-        if name not in known:
-            raise UsageError(f"unknown {kind} {name!r}; known: {', '.join(known)}")

@@ -135,6 +135,25 @@ class Paper:
     printed: tuple[Printed, ...] = ()
 
 
+RANGES = (
+    ("epochs", 1, 32767),
+    ("batch_size", 2, 1e9),
+    ("lr", 0, 100),
+    ("weight_decay", 0, 100),
+    ("momentum", 0, 1),
+    ("gamma", 0, 1),
+    ("decay_epochs", 0, 1e9),
+    ("label_smoothing", 0, 1),
+    ("flip", 0, 1),
+    ("rotate", 0, 180),
+    ("shift", 0, 1),
+    ("jitter", 0, 4),
+    ("colour", 0, 1),
+    ("clip_norm", 0, 1e9),
+)
+"""Recipe fields and what they may be; epochs must fit the predictions table's int16."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a network is trained. Every difference between published scripts is a named field.
@@ -189,8 +208,10 @@ class Recipe:
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise UsageError(f"recipe.{name}={getattr(self, name)!r} is unknown; one of {', '.join(values)}")
-        if self.epochs < 1 or self.batch_size < 2:
-            raise UsageError(f"recipe needs epochs >= 1 and batch_size >= 2, not {self.epochs} and {self.batch_size}")
+        for name, low, high in RANGES:
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise UsageError(f"recipe.{name}={value!r} should lie between {low:g} and {high:g}")
 
 
 @dataclass(frozen=True)
@@ -242,10 +263,21 @@ class Setting:
         return cls(model=data["model"], options=dict(data["options"]), recipe=recipe, view=data["view"])
 
 
-def model_options(baseline: Baseline) -> dict[str, Any]:
-    """Names and defaults of the model's keyword options, without `num_classes`."""
-    parameters = inspect.signature(baseline.model).parameters
-    return {name: p.default for name, p in parameters.items() if name not in ("self", "num_classes")}
+def model_options(baseline: Baseline, name: str = "the model") -> dict[str, Any]:
+    """Names and defaults of the model's keyword options, without `num_classes`.
+
+    Raises:
+        UsageError: an option without a default, or with one that cannot be recorded.
+    """
+    found = {}
+    for option, parameter in inspect.signature(baseline.model).parameters.items():
+        if option in ("self", "num_classes") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if not isinstance(parameter.default, bool | int | float | str | tuple | list | None):
+            shown = "no default" if parameter.default is parameter.empty else f"the default {parameter.default!r}"
+            raise UsageError(f"{name}: option {option!r} has {shown}; give it a number, a word or a list of these")
+        found[option] = parameter.default
+    return found
 
 
 def resolve(
@@ -267,7 +299,7 @@ def resolve(
     if preset and preset not in baseline.presets:
         known = ", ".join(sorted(baseline.presets)) or "none"
         raise UsageError(f"{name} has no preset {preset!r}; known: {known}")
-    options, recipe = model_options(baseline), baseline.recipe
+    options, recipe = model_options(baseline, name), baseline.recipe
     options, recipe = _with(name, options, recipe, {**baseline.presets.get(preset, {}), **(proposed or {})})
     options, recipe = _scaled(options, recipe, scale)
     options, recipe = _with(name, options, recipe, pinned or {})
@@ -312,7 +344,7 @@ RECIPE_FIELDS = tuple(f.name for f in fields(Recipe))
 
 def _like(name: str, default: Any, value: Any) -> Any:
     """`value` as the default's type: whole numbers may stand for floats; anything else must match."""
-    if default is None or default is inspect.Parameter.empty or value is None:
+    if default is None or (value is None and name == "recipe.decay_epochs"):
         return value
     if isinstance(default, bool) or isinstance(value, bool):
         ok = isinstance(default, bool) and isinstance(value, bool)

@@ -12,24 +12,17 @@ tasks share them; the folder's name hashes every setting that made them.
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
 import polars as pl
 
-from mer_bench import cache, catalog, clips, faces, flow, frames
+from mer_bench import cache, catalog, clips, faces, flow, frames, processes
 from mer_bench.cache import Tick
 from mer_bench.contracts import Dataset, MerBenchError, Task
 from mer_bench.frames import View
@@ -177,32 +170,9 @@ def _build(
 
 def _parallel(work: Callable[[Mapping[str, Any]], Clip], rows: list[dict[str, Any]]) -> Iterator[Clip]:
     """`work` over rows, in their order; by one-threaded processes where there are many rows and processors."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if len(rows) <= FEW or processors == 1:
-        yield from map(work, rows)
-        return
-    try:
-        with ProcessPoolExecutor(processors, get_context("spawn"), cv2.setNumThreads, (1,)) as pool:
-            with hidden_script():
-                made = pool.map(work, rows, chunksize=4)
-            yield from made
-    except BrokenProcessPool:
-        raise MerBenchError("a worker process died while preparing frames; is there memory enough?") from None
-
-
-@contextmanager
-def hidden_script() -> Iterator[None]:
-    """Start processes without running the caller's script again in each of them.
-
-    They need nothing of it, and a script without an `if __name__ == "__main__"` would ask for these same inputs and
-    wait for the lock that this process holds.
-    """
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
+    count = 1 if len(rows) <= FEW else processes.cores()
+    one_thread = partial(cv2.setNumThreads, 1)
+    return processes.spread(work, rows, count, "preparing frames", ordered=True, prepare=one_thread)
 
 
 def _picture(read_flow: ReadFlow, root: Path, view: View, row: Mapping[str, Any]) -> Clip:

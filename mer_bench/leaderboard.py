@@ -47,7 +47,7 @@ NOTES = (
     "Optimism: how much UF1 grows when the choice may see the test labels (oracle-epoch - last of the same run; "
     "oracle-trial - nested-no-refit of the same study).",
     "Trained on: all = every training subject of a fold; without validation = some were kept back to choose by.",
-    "Absent: how often a class without clips was counted as F1 = 0 (bootstrap replicates, folds, parts).",
+    "Absent: how often a class without clips was counted as F1 = 0 in a bootstrap replicate.",
 )
 LEAKY = "Leaky: these rules saw the test labels. They show how far such a choice flatters; they are not results."
 TRAINED_ON = {"all training subjects": "all", "training subjects without validation subjects": "without validation"}
@@ -154,16 +154,16 @@ def sections(table: pl.DataFrame) -> list[Section]:
     return found
 
 
-def build(results: Sequence[tuple[str, datetime, Result]], folder: Path) -> list[Path]:
-    """Write `leaderboard.md`, `.html` (one self-contained file) and `.csv` into `folder`.
+def build(results: Sequence[tuple[str, datetime, Result]], folder: Path, stem: str = "leaderboard") -> list[Path]:
+    """Write `leaderboard.md`, `.html` (one self-contained file) and `.csv` into `folder`, or under another stem.
 
     Raises:
         MerBenchError: there are no results.
     """
     table = rows(results)
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {f"leaderboard.{kind}": _render(f"leaderboard.{kind}.j2", sections(table)) for kind in ("md", "html")}
-    texts["leaderboard.csv"] = table.write_csv()
+    texts = {f"{stem}.{kind}": _render(f"leaderboard.{kind}.j2", sections(table)) for kind in ("md", "html")}
+    texts[f"{stem}.csv"] = table.write_csv()
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
     return [folder / name for name in texts]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -102,22 +102,35 @@ def open_folds_test(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / FOLDS_TEST)
 
 
-def write_pass(folder: Path, tables: Mapping[str, pl.DataFrame], record: Mapping[str, Any]) -> None:
+def write_pass(
+    folder: Path,
+    tables: Mapping[str, pl.DataFrame],
+    record: Mapping[str, Any],
+    also: Callable[[Path], None] | None = None,
+) -> None:
     """Write a pass atomically: a folder of that name holds all of it or does not exist.
 
     Args:
         folder: must not exist yet.
         tables: file name -> table.
         record: becomes `pass.json`.
+        also: writes more into the folder (weights).
+
+    Raises:
+        MerBenchError: the folder exists.
     """
+    if folder.exists():
+        raise MerBenchError(f"{folder} exists already; remove it first")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as temporary:
         staged = Path(temporary) / "pass"
         staged.mkdir()
         for name, rows in tables.items():
             rows.write_parquet(staged / name)
+        if also:
+            also(staged)
         (staged / DONE).write_text(json.dumps(record, indent=1, sort_keys=True))
-        for file in staged.iterdir():
+        for file in staged.rglob("*"):
             _flush(file)
         _flush(staged)
         staged.rename(folder)

@@ -63,7 +63,7 @@ class RuleScore:
         mean_of_folds_f1: mean over folds of the fold's own UF1 (absent class = 0), as some papers print.
         uf1_sd: standard deviation over seeds; None for one seed.
         per_corpus: corpus -> metric -> value, for composites.
-        absent: how often an absent class was counted as F1 = 0 (replicates, folds and parts, never the headline).
+        absent: bootstrap replicates in which an absent class was counted as F1 = 0 (never the headline).
         trained_on: which of a fold's training subjects the scored models saw.
         leaky: the rule has seen the test subjects' labels.
         seeds: repetitions that this rule's numbers rest on.

@@ -27,9 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mer_bench.contracts import MerBenchError
-from mer_bench.scores import Result as Result
-from mer_bench.scores import RuleScore as RuleScore
-from mer_bench.scores import table
+from mer_bench.scores import Result, table
 
 EXPERIMENT = "mer-bench"
 MAX_PARAMS, MAX_KEY, MAX_PARAM, MAX_REASON = 100, 250, 6000, 2000  # MLflow's limits; the last is ours
@@ -210,7 +208,7 @@ def open(uri: str | None = None) -> Tracker:
         with _alone(folder) if location else nullcontext():
             client = MlflowClient(uri)
             return Tracker(client, _experiment(client, location))
-    except MlflowException as error:
+    except (MlflowException, ImportError) as error:
         cure = "check MLFLOW_TRACKING_URI, or unset it to use sqlite under ./mlruns"
         reason = f"cannot open the MLflow store {uri}: {str(error).splitlines()[0]}"
         # An address may hold a password, and MLflow repeats the address.

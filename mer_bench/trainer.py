@@ -218,7 +218,6 @@ def fit(
     names: tuple[str | int, ...],
     precision: Precision,
     stop_after: int | None = None,
-    on_epoch: Callable[[], None] | None = None,
 ) -> Outcome:
     """Train on `rows[0]`, score `rows[1]` (validation) and `rows[2]` (test) after each epoch.
 
@@ -231,7 +230,6 @@ def fit(
         names: what this training is called; every random decision is seeded from it.
         precision: from `probe`.
         stop_after: stop the schedule after this epoch (refits).
-        on_epoch: called after each epoch.
 
     Raises:
         Diverged: the loss, a validation clip's probability or a weight is not finite.
@@ -257,8 +255,6 @@ def fit(
             if not all(torch.isfinite(x).all() for x in (loss, said[0][-1], *model.parameters())):
                 where = f"epoch {epoch} of {'/'.join(map(str, names))}"
                 raise Diverged(f"loss is {loss.item()}, or a weight is not finite, in {where}; lower lr={recipe.lr:g}")
-            if on_epoch:
-                on_epoch()
     validation, test = (torch.stack(part).cpu().numpy() for part in said)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     return Outcome(validation, spoken(test), digest(state), state)
@@ -346,7 +342,7 @@ def machine(device: str) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, classes: int, steps: int = 20) -> Precision:
+def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int = 20) -> Precision:
     """The format whose training step is fastest; one that wins by less than a tenth over a plainer one is not taken."""
     device = data.labels.device.type
     formats = [Precision(b, c) for b in (False, True) for c in (False, True)]

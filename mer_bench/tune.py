@@ -23,6 +23,7 @@ from typing import Any
 
 from mer_bench import loso, predictions, selection
 from mer_bench.contracts import MerBenchError, Scale
+from mer_bench.fold import Training
 from mer_bench.seeds import seed
 from mer_bench.space import STRICT, Space, draw
 
@@ -64,10 +65,10 @@ class Study:
         """Where a trial's pass lies."""
         return self.folder / f"trial-{number:04d}"
 
-    def training(self, fold: str, values: Mapping[str, Any]) -> loso.Training:
+    def training(self, fold: str, values: Mapping[str, Any]) -> Training:
         """One fold's training of a proposal, validation subjects kept back."""
         setting = self.space.setting(values, self.scale)
-        return loso.Training(
+        return Training(
             self.task,
             setting,
             self.seed,
@@ -152,13 +153,14 @@ def search(study: Study, workers: int, on_trial: Callable[[TrialRecord], None]) 
         records.append(record)
         on_trial(record)
 
-    _start_ray(workers, study.device)
+    ours = _start_ray(workers, study.device)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _tuner(study, workers, keep).fit()
     finally:
-        _stop_ray()
+        if ours:
+            _stop_ray()
     if len(records) < study.trials:
         raise KeyboardInterrupt  # Ray takes Ctrl-C for itself and returns as if the study were done
     found = {r.number: r.folder for r in records if r.folder is not None}
@@ -243,8 +245,12 @@ def _last_line(path: str | None) -> str:
     return lines[-1] if lines else "a worker died"
 
 
-def _start_ray(workers: int, device: str) -> None:
-    """A Ray of our own: no dashboard, no log lines, little shared memory; workers wait passively and use one thread."""
+def _start_ray(workers: int, device: str) -> bool:
+    """A Ray of our own, unless the caller has one: no dashboard, no log lines, little shared memory, passive workers.
+
+    Returns:
+        Whether it was started here, and so is to be stopped here.
+    """
     quiet = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
@@ -261,7 +267,7 @@ def _start_ray(workers: int, device: str) -> None:
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     if ray.is_initialized():
-        return
+        return False
     ray.init(
         num_cpus=workers,
         num_gpus=1 if device == "cuda" else 0,
@@ -271,6 +277,7 @@ def _start_ray(workers: int, device: str) -> None:
         object_store_memory=OBJECT_STORE,
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}},
     )
+    return True
 
 
 def _stop_ray() -> None:
@@ -328,7 +335,7 @@ def refit(
     choices: Mapping[tuple[int, str], selection.Choice],
     values: Mapping[int, Mapping[str, Any]],
     seeds: int,
-) -> list[loso.Training]:
+) -> list[Training]:
     """Trainings that repeat each fold's choice on all its training subjects, up to the chosen epoch."""
     return [
         replace(

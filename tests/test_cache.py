@@ -109,8 +109,13 @@ def test_a_corpus_is_found_as_added_before_the_environment(tmp_path: Path, monke
     added.mkdir()
     monkeypatch.setenv("MER_BENCH_DATA", os.pathsep.join([str(tmp_path / "nothing"), str(tmp_path / "data")]))
     assert cache.root("megc2019_flow") == listed
+    with pytest.raises(MerBenchError, match=r"\.csv is missing"):
+        cache.add("megc2019_flow", added)
+    sheet = added / "combined_3_class2_for_optical_flow.csv"
+    sheet.write_text("dataset,sub,filename_o,label\n")
     assert cache.add("megc2019_flow", added) == added
     assert cache.root("megc2019_flow") == added
+    sheet.unlink()
     added.rmdir()
     with pytest.raises(MerBenchError, match="mer-bench data add megc2019_flow PATH"):
         cache.root("megc2019_flow")

@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
+import toy
+import typer
 
 from mer_bench import cli
 from mer_bench.contracts import UsageError
@@ -48,6 +51,12 @@ def test_help_is_quick_and_loads_no_heavy_library():
         (["serach", "mmnet"], "search"),
         (["compare", "mmnet", "--against", "mmnet"], "--against"),
         (["data", "add", "casme9", "."], "known: "),
+        (["run", "ridge_flow", "--workers", "0"], "at least one"),
+        (["run", "ridge_flow", "--seeds", "0"], "at least one"),
+        (["search", "mmnet", "--trials", "0"], "at least one"),
+        (["search", "mmnet", "--no-refit", "--rules", "nested"], "--no-refit"),
+        (["run", "mmnet", "--set", "lr=None"], "recipe.lr"),
+        (["run", "mmnet", "--set", "flip=7"], "recipe.flip"),
     ],
 )
 def test_a_usage_error_is_one_line_that_lists_the_known_names(words, said, tmp_path):
@@ -89,3 +98,66 @@ def test_json_of_a_finished_run_has_the_promised_shape(tmp_path):
     assert {"uf1", "uar", "accuracy", "uf1_interval", "per_corpus"} <= set(rule)
     low, high = rule["uf1_interval"]
     assert low <= rule["uf1"] <= high
+
+
+BROKEN = {
+    "shape": ("self.net(flow).repeat(1, 2)", "answers 2x6 for 2 clips; give 2x3"),
+    "argument": ("self.net(frames)", "forward(frames) should name what flow@28 holds: flow"),
+    "default": (None, "option 'hidden' has no default"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_file_of_ones_own_is_told_before_anything_is_trained(kind, tmp_path):
+    answer, said = BROKEN[kind]
+    text = toy.MODEL
+    if kind == "default":
+        text = text.replace("hidden: int = 6", "hidden: int")
+    else:
+        text = text.replace("self.net(flow / 255)", answer)
+    if kind == "argument":
+        text = text.replace("forward(self, flow: Tensor)", "forward(self, frames: Tensor)")
+    (tmp_path / "mine.py").write_text(text)
+    done = mer_bench("run", "mine.py", cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "mlruns").write_text("a file where the folder should be")
+    done = mer_bench("run", "ridge_flow", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "mlruns" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), typer.Abort(), 130])
+def test_an_interrupt_is_not_a_success(raised, monkeypatch, capsys):
+    def interrupted(standalone_mode):
+        if isinstance(raised, int):
+            return raised
+        raise raised
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == "mer-bench: stopped\n"
+
+
+def test_ctrl_c_in_a_search_ends_with_1_and_records_no_result(tmp_path):
+    (tmp_path / "slow.py").write_text(toy.MODEL.replace("epochs=4", "epochs=400"))
+    code = "from mer_bench.cli import main; main()"
+    command = [sys.executable, "-c", code, "search", "slow.py", "--trials", "8"]
+    errors = (tmp_path / "errors").open("w")
+    searching = subprocess.Popen(command, cwd=tmp_path, stderr=errors, stdout=subprocess.DEVNULL)
+    try:
+        limit = time.monotonic() + 120
+        while not list(tmp_path.glob("mlruns/tables/*/ray")) and time.monotonic() < limit:
+            time.sleep(0.5)
+        time.sleep(6)
+        searching.send_signal(signal.SIGINT)
+        assert searching.wait(60) == 1, (tmp_path / "errors").read_text()[-2000:]
+    finally:
+        searching.kill()
+        errors.close()
+    assert mer_bench("report", cwd=tmp_path).returncode == 1

@@ -163,3 +163,21 @@ def test_the_first_problem_is_named_and_the_others_counted():
     rows = [ROWS[1] | {"apex": 99}, ROWS[0] | {"apex": 1}, *ROWS[2:]]
     with pytest.raises(MerBenchError, match=r"c/01/a: onset 10 <= apex 99 <= offset 30 .*\(and 1 more\)"):
         clips.check(clips.select(clips.table(rows), TASK), "c-3", TASK)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "is missing"), ("subject,clip\n1,a\n", "lacks the columns onset"), ("", "cannot be read")],
+)
+def test_a_sheet_that_cannot_be_used_is_told_in_one_line(tmp_path, text, said):
+    file = tmp_path / "sheet.csv"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(MerBenchError, match=said) as caught:
+        clips.read_sheet(file, ("subject", "clip", "onset"))
+    assert "sheet.csv" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_every_cell_of_a_sheet_is_text(tmp_path):
+    (tmp_path / "sheet.csv").write_text("subject,onset\n006,12\n")
+    assert clips.read_sheet(tmp_path / "sheet.csv", ("subject",)).rows() == [("006", "12")]

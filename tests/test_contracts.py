@@ -65,8 +65,10 @@ def test_contracts_are_frozen(thing):
         ({"optimizer": "lion"}, "adamw, adam, sgd"),
         ({"schedule": "linear"}, "cosine"),
         ({"class_weights": "sqrt"}, "balanced"),
-        ({"epochs": 0}, "epochs >= 1"),
-        ({"batch_size": 1}, "batch_size >= 2"),
+        ({"epochs": 0}, "epochs=0 should lie between 1"),
+        ({"batch_size": 1}, "batch_size=1 should lie between 2"),
+        ({"lr": -1.0}, "lr=-1.0 should lie between 0"),
+        ({"flip": 7.0}, "flip=7.0 should lie between 0 and 1"),
     ],
 )
 def test_a_recipe_names_what_it_knows(settings, word):

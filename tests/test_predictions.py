@@ -118,7 +118,7 @@ def test_a_failure_half_way_leaves_nothing(tmp_path, monkeypatch, rows, fault):
 
 def test_a_finished_pass_is_not_overwritten(tmp_path, rows):
     predictions.write_pass(tmp_path / "trial", {predictions.TEST: rows}, {"trial": 1})
-    with pytest.raises(OSError):
+    with pytest.raises(MerBenchError, match="exists already"):
         predictions.write_pass(tmp_path / "trial", {predictions.TEST: rows.head(2)}, {"trial": 2})
     assert predictions.record(tmp_path / "trial") == {"trial": 1}
     assert len(predictions.open_test(tmp_path / "trial")) == len(rows)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from mer_bench import fold as training_of
 from mer_bench import loso, predictions, selection, splits
 from mer_bench.contracts import MerBenchError, Setting
 
@@ -54,10 +55,10 @@ def write(folder, corpus, said, missing=()):
     """A pass as the training writes it."""
     finished = []
     for (seed, name), (validation, test) in said.items():
-        training = loso.Training("t", SETTING, seed, name, validation=True)
+        training = training_of.Training("t", SETTING, seed, name, validation=True)
         outcome = SimpleNamespace(validation=validation, test=test)
         gone = (seed, name) in missing
-        tables = {} if gone else loso._tables(training, corpus.clips, corpus.folds[name], outcome)
+        tables = {} if gone else training_of._tables(training, corpus.clips, corpus.folds[name], outcome)
         finished.append(loso.Finished(training, tables, "", 0.0, diverged="loss is nan" if gone else ""))
     loso.write(folder, finished, {"trial": 0})
     return folder

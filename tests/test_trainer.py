@@ -492,12 +492,6 @@ def test_a_learning_rate_that_explodes(epochs):
         train(recipe=recipe, model=Deep)
 
 
-def test_on_epoch_is_called_after_each_epoch():
-    calls = []
-    train(on_epoch=lambda: calls.append(1))
-    assert len(calls) == RECIPE.epochs
-
-
 def test_clipping_limits_a_step():
     plain = Recipe(epochs=1, batch_size=14, lr=1.0, optimizer="sgd", momentum=0.0, weight_decay=0.0)
     torch.manual_seed(trainer.seed("t", 0, "c/01", "all", "init"))
@@ -533,7 +527,7 @@ def test_a_probe_answers_with_a_format_and_keeps_the_random_state():
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
-    found = trainer.probe(lambda: Net(3), RECIPE, flows(8), 3, steps=2)
+    found = trainer.probe(lambda: Net(3), RECIPE, flows(8), steps=2)
     assert isinstance(found, Precision)
     assert torch.equal(torch.rand(3), wanted)
 
@@ -541,4 +535,4 @@ def test_a_probe_answers_with_a_format_and_keeps_the_random_state():
 def test_a_probe_takes_a_format_that_clearly_pays(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.95, (True, False): 0.8, (True, True): 0.75}
     monkeypatch.setattr(trainer, "_time_steps", lambda *a: times[a[4].bf16, a[4].channels_last])
-    assert trainer.probe(lambda: Net(3), RECIPE, flows(8), 3) == Precision(bf16=True)
+    assert trainer.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True)

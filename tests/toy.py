@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, clips, inputs, loso
+from mer_bench import catalog, clips, fold, inputs
 from mer_bench.contracts import Scale, Task
 
 TASK = Task(
@@ -84,4 +84,4 @@ def install(monkeypatch, data: inputs.Inputs) -> None:
     monkeypatch.setattr(catalog, "task", lambda name: TASK if name == "toy" else known(name))
     monkeypatch.setattr(inputs, "load", lambda task, view, tick=None: data)
     monkeypatch.setattr(clips, "check", lambda *args: None)
-    loso._inputs.cache_clear()
+    fold.forget()

@@ -39,9 +39,8 @@ def read_annotations(root: Path) -> pl.DataFrame:
         MerBenchError: the sheet is missing or holds an unknown corpus or label.
     """
     file = root / SHEET
-    if not file.is_file():
-        raise MerBenchError(f"megc2019_flow: {file} is missing; add the folder that holds it and {PICTURES}/")
-    return clips.table(_row(file, **row) for row in pl.read_csv(file, infer_schema=False).iter_rows(named=True))
+    sheet = clips.read_sheet(file, ("dataset", "sub", "filename_o", "label"))
+    return clips.table(_row(file, **row) for row in sheet.iter_rows(named=True))
 
 
 def _row(file: Path, dataset: str, sub: str, filename_o: str, label: str, **_: Any) -> dict[str, object]:

@@ -12,22 +12,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import polars as pl
 
-from mer_bench import clips
-from mer_bench.contracts import MerBenchError
+from mer_bench import clips, processes
 from mer_bench.datasets._synth import head, motion
 from mer_bench.datasets._synth.camera import Sensor, jpeg
 from mer_bench.datasets._synth.cohorts import Clip, Cohort, plan, subjects
@@ -62,25 +55,12 @@ def make(cohort: Cohort, root: Path, tick: Callable[[int, int], None]) -> None:
         MerBenchError: a worker process died.
     """
     done, total = 0, sum(cohort.clips)
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # The longest first, so that no processor is left with one at the end.
     order = sorted(subjects(cohort), key=lambda subject: -cohort.clips[int(subject) - 1])
-    if processors == 1 or len(order) == 1:
-        for subject in order:
-            done += write_subject(cohort, root, subject)
-            tick(done, total)
-    else:
-        try:
-            with ProcessPoolExecutor(processors, get_context("spawn")) as pool:
-                with _hidden_script():
-                    futures = [pool.submit(write_subject, cohort, root, subject) for subject in order]
-                for future in as_completed(futures):
-                    done += future.result()
-                    tick(done, total)
-        except BrokenProcessPool:
-            raise MerBenchError(
-                f"{cohort.name}: a worker process died while drawing; is there memory enough?"
-            ) from None
+    draw_one = partial(write_subject, cohort, root)
+    for clips_drawn in processes.spread(draw_one, order, processes.cores(), f"drawing {cohort.name}"):
+        done += clips_drawn
+        tick(done, total)
     _write_sheet(cohort, root)
     (root / MANIFEST).write_text(json.dumps({"banner": BANNER, **json.loads(cohort.signature)}, indent=1) + "\n")
 
@@ -111,10 +91,8 @@ def read_annotations(cohort: Cohort, root: Path) -> pl.DataFrame:
     Raises:
         MerBenchError: the sheet is missing.
     """
-    file = root / SHEET
-    if not file.is_file():
-        raise MerBenchError(f"{cohort.name}: {file} is missing; delete {root} and it is drawn again")
-    return clips.table(_row(cohort, *row) for row in pl.read_csv(file, infer_schema=False).iter_rows())
+    sheet = clips.read_sheet(root / SHEET, HEADER)
+    return clips.table(_row(cohort, *row) for row in sheet.select(HEADER).iter_rows())
 
 
 def _row(
@@ -135,14 +113,3 @@ def _row(
         "sides": sides,
         "frame_path": f"Cropped/sub{subject}/{clip}/reg_img{{frame}}.jpg",
     }
-
-
-@contextmanager
-def _hidden_script() -> Iterator[None]:
-    """Start processes without running the caller's script in each: it would ask for this same corpus, and wait."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script

@@ -1,0 +1,240 @@
+"""One fold's training: a frozen value in, tables out.
+
+A `Training` names everything that decides it, so the same value gives the same predictions wherever and whenever it
+runs. Nothing here chooses an epoch or looks at what a test clip's label is, but for counting it into the sealed table.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from mer_bench import catalog, inputs, metrics, predictions, splits
+from mer_bench.contracts import MerBenchError, Setting
+
+if TYPE_CHECKING:
+    from mer_bench.trainer import Data, Outcome
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything that determines one fold's training.
+
+    Attributes:
+        task, setting, seed, fold: what is trained, and which subject is held out.
+        validation: whether the fold's validation subjects are kept back.
+        bf16, channels_last: the probe's answer.
+        device: cpu, cuda or mps.
+        stop_after: refits stop the schedule after this epoch.
+    """
+
+    task: str
+    setting: Setting
+    seed: int
+    fold: str
+    validation: bool
+    bf16: bool = False
+    channels_last: bool = False
+    device: str = "cpu"
+    stop_after: int | None = None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One training's tables, the hash of its weights, and what it cost; `diverged` says why it has no rows."""
+
+    training: Training
+    tables: Mapping[str, pl.DataFrame]
+    weights: str
+    seconds: float
+    diverged: str = ""
+    state: Mapping[str, Any] | None = None
+
+
+def train(training: Training) -> Finished:
+    """Run one training.
+
+    Raises:
+        MerBenchError: the model's answer has the wrong shape.
+    """
+    from mer_bench.trainer import Diverged
+
+    began = time.perf_counter()
+    data = view_of(training.task, training.setting.view)
+    fold = next(f for f in splits.loso(data.clips, validation=training.validation) if f.name == training.fold)
+    classes = len(catalog.task(training.task).classes)
+    fit = _fit_classical if training.setting.recipe is None else _fit_torch
+    with one_thread():
+        try:
+            outcome = fit(builder(training.setting, classes), training, data, fold, classes)
+        except Diverged as error:
+            return Finished(training, {}, "", time.perf_counter() - began, diverged=str(error))
+    tables = _tables(training, data.clips, fold, outcome)
+    return Finished(training, tables, outcome.weights, time.perf_counter() - began, state=outcome.state)
+
+
+@functools.lru_cache(maxsize=8)
+def view_of(task: str, view: str) -> inputs.Inputs:
+    """A task's inputs, kept in this process."""
+    return inputs.load(task, view)
+
+
+@functools.lru_cache(maxsize=8)
+def on_device(task: str, view: str, jitter: float, after_apex: bool, device: str) -> Data:
+    """A view's bytes, labels and jitter ranges on a device, moved there once."""
+    from mer_bench import trainer
+
+    data = view_of(task, view)
+    reach = np.zeros((len(data.clips), 3), np.int64)
+    if jitter and "onset" in data.arrays:
+        reach = _reach(data, jitter, after_apex)
+    return trainer.load(data.arrays, data.clips["label"].to_numpy(), reach, device)
+
+
+def forget() -> None:
+    """Drop what is kept in this process, so that the next command sees the corpora as they are then."""
+    view_of.cache_clear()
+    on_device.cache_clear()
+
+
+def data_of(task: str, setting: Setting, device: str) -> Data:
+    """`on_device` for a setting."""
+    recipe = setting.recipe
+    assert recipe is not None
+    return on_device(task, setting.view, recipe.jitter, recipe.jitter_after_apex, device)
+
+
+def builder(setting: Setting, classes: int) -> Callable[[], Any]:
+    """Makes the setting's model."""
+    return functools.partial(catalog.baseline(setting.model).model, num_classes=classes, **setting.options)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread per training, so that its numbers do not depend on the machine's load or core count."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _fit_torch(
+    build: Callable[[], Any], training: Training, data: inputs.Inputs, fold: splits.Fold, classes: int
+) -> Outcome:
+    from mer_bench import trainer
+
+    assert training.setting.recipe is not None
+    return trainer.fit(
+        build,
+        training.setting.recipe,
+        data_of(training.task, training.setting, training.device),
+        (fold.train, fold.validation, fold.test),
+        classes,
+        (training.task, training.seed, training.fold, "held" if training.validation else "all"),
+        trainer.Precision(training.bf16, training.channels_last),
+        training.stop_after,
+    )
+
+
+def _fit_classical(
+    build: Callable[[], Any], training: Training, data: inputs.Inputs, fold: splits.Fold, classes: int
+) -> Outcome:
+    from mer_bench import trainer
+
+    def shown(rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {key: np.asarray(array[rows]) for key, array in data.arrays.items()}
+
+    labels, said = data.clips["label"].to_numpy().astype(np.int64), []
+    with trainer.seeded(training.task, training.seed, training.fold, "fit"):
+        model = build()
+        model.fit(shown(fold.train), labels[fold.train])
+        for rows in (fold.validation, fold.test):
+            answer = np.asarray(model.predict_proba(shown(rows))) if len(rows) else np.zeros((0, classes))
+            said.append(checked(answer, training.setting.model, len(rows), classes)[None])
+    if not np.isfinite(said[0]).all():
+        raise trainer.Diverged(f"{training.setting.model} gives probabilities that are not finite in {training.fold}")
+    return trainer.Outcome(said[0], trainer.spoken(said[1]), "", {})
+
+
+def checked(answer: Any, model: str, clips: int, classes: int) -> Any:
+    """A model's answer, if it is one row a clip and one column a class.
+
+    Raises:
+        MerBenchError: it is not.
+    """
+    if tuple(answer.shape) != (clips, classes):
+        found = "x".join(map(str, answer.shape))
+        raise MerBenchError(f"{model} answers {found} for {clips} clips; give {clips}x{classes}, one column a class")
+    return answer
+
+
+def _reach(data: inputs.Inputs, jitter: float, after: bool) -> np.ndarray:
+    """Frames that onset and apex may move: a share of a quarter of their distance, as the MMNet scripts draw them."""
+    onset, apex, offset = (data.clips[c].to_numpy().astype(np.float64) for c in ("onset", "apex", "offset"))
+    rise, fall = jitter * (apex - onset) / 4, jitter * (offset - apex) / 4
+    forward = fall if after else np.zeros_like(fall)
+    most = [data.arrays["onset"].shape[1] - 1, *[data.arrays["apex"].shape[1] // 2] * 2]
+    return np.stack([np.minimum(np.floor(x), m) for x, m in zip((rise, rise, forward), most, strict=True)], 1).astype(
+        np.int64
+    )
+
+
+def _tables(training: Training, clips: pl.DataFrame, fold: splits.Fold, outcome: Outcome) -> dict[str, pl.DataFrame]:
+    found = {}
+    # what is stored is what is judged: argmax and log-loss see the same rounded probabilities as every later reader
+    rounded = [p.astype(np.float16).astype(np.float32) for p in (outcome.validation, outcome.test)]
+    for name, summary, rows, said in (
+        (predictions.VALIDATION, predictions.FOLDS, fold.validation, rounded[0]),
+        (predictions.TEST, predictions.FOLDS_TEST, fold.test, rounded[1]),
+    ):
+        part = clips[rows]
+        labels = part["label"].to_numpy()
+        columns = part["clip"].to_list(), part["subject"].to_list(), labels, said
+        found[name] = predictions.table(training.seed, training.fold, *columns).sort(predictions.KEYS)
+        found[summary] = _summary(training, part["subject"].to_numpy(), labels, said)
+    return found
+
+
+def _summary(training: Training, subjects: np.ndarray, labels: np.ndarray, said: np.ndarray) -> pl.DataFrame:
+    """Per epoch: confusion counts, and log-loss summed and clips counted for each subject."""
+    epochs, _, classes = said.shape
+    names = sorted(set(subjects.tolist()))
+    of = np.array([names.index(s) for s in subjects], np.int64)
+    rows = []
+    for epoch in range(epochs):
+        counts = metrics.confusion(labels, said[epoch].argmax(1), classes)
+        losses = np.bincount(of, metrics.log_loss(said[epoch], labels), len(names)) if len(of) else np.zeros(0)
+        rows.append(
+            {
+                "seed": training.seed,
+                "fold": training.fold,
+                "epoch": epoch,
+                "counts": counts.ravel().tolist(),
+                "subjects": names,
+                "losses": losses.tolist(),
+                "clips": np.bincount(of, minlength=len(names)).tolist(),
+            }
+        )
+    return pl.DataFrame(rows, schema=FOLDS_SCHEMA)
+
+
+FOLDS_SCHEMA: dict[str, Any] = {
+    "seed": pl.Int32,
+    "fold": pl.String,
+    "epoch": pl.Int16,
+    "counts": pl.List(pl.Int32),
+    "subjects": pl.List(pl.String),
+    "losses": pl.List(pl.Float64),
+    "clips": pl.List(pl.Int32),
+}

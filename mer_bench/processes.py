@@ -1,0 +1,84 @@
+"""Worker processes: how many, and started without running the caller's script again in each of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from types import ModuleType
+from typing import TypeVar
+
+from mer_bench.contracts import MerBenchError, UsageError
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers(asked: int | None) -> int:
+    """The number asked for, or one a core.
+
+    Raises:
+        UsageError: fewer than one.
+    """
+    if asked is not None and asked < 1:
+        raise UsageError(f"--workers {asked}: at least one")
+    return asked or cores()
+
+
+def spread(
+    work: Callable[[Item], Made],
+    items: Sequence[Item],
+    processes: int,
+    doing: str,
+    *,
+    ordered: bool = False,
+    prepare: Callable[[], object] | None = None,
+) -> Iterator[Made]:
+    """`work` over items in worker processes: as they are done, or in the items' order.
+
+    Args:
+        work: picklable.
+        items: picklable.
+        processes: how many; with one, everything happens here.
+        doing: what the workers do, for the error.
+        ordered: yield in the items' order.
+        prepare: called once in each worker.
+
+    Raises:
+        MerBenchError: a worker died.
+    """
+    if processes == 1 or len(items) < 2:
+        yield from map(work, items)
+        return
+    try:
+        with ProcessPoolExecutor(min(processes, len(items)), get_context("spawn"), prepare) as pool:
+            with _hidden_script():
+                futures = [pool.submit(work, item) for item in items]
+            for future in futures if ordered else as_completed(futures):
+                yield future.result()
+    except BrokenProcessPool:
+        raise MerBenchError(f"a worker process died while {doing}; is there memory enough?") from None
+
+
+@contextmanager
+def _hidden_script() -> Iterator[None]:
+    """Start processes without running the caller's script again in each of them.
+
+    They need nothing of it, and a script without an `if __name__ == "__main__"` would ask for the same work again and
+    wait for the lock that this process holds.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script

@@ -1,0 +1,134 @@
+"""What every command settles before it trains anything: names, sizes, inputs, formats, and a store that can be written.
+
+Whatever can be wrong with a command is found here, in seconds, and not after an hour.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mer_bench import catalog, fold, inputs, loso, processes, tracking
+from mer_bench.contracts import PAPER_SCALE, Scale, Setting, UsageError
+from mer_bench.space import Space
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+SCALES = ("task", "paper")
+Tick = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A command's settled question; `data`, `parameters` and `formats` are there after `with_inputs`."""
+
+    space: Space
+    task: str
+    scale_name: str
+    scale: Scale
+    setting: Setting
+    device: str
+    seeds: int
+    workers: int
+    tracker: tracking.Tracker
+    began: float
+    data: Any = None
+    parameters: int | None = None
+    formats: Mapping[str, bool] = field(default_factory=dict)
+
+    def with_inputs(self, views: Sequence[str], tick: Tick | None) -> Ready:
+        """Prepare the views, show the model two clips, and ask which number format pays."""
+        fold.forget()
+        data = inputs.load(self.task, self.setting.view, tick=tick)
+        for view in dict.fromkeys(views):
+            inputs.load(self.task, view, tick=tick)
+        count = loso.examine(self.task, self.setting)
+        formats = asdict(loso.probe(self.task, self.setting, self.device))
+        return replace(self, data=data, parameters=count, formats=formats)
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """What is stored beside every answer."""
+        return {
+            "pinned": dict(self.space.pinned),
+            "code": catalog.fingerprint(self.space.model),
+            "scale": self.scale_name,
+            "seeds": self.seeds,
+            "inputs": self.data.key,
+            "faces_not_found": len(self.data.unfound),
+            "device": self.device,
+            **self.formats,
+        }
+
+    def trainings(self, validation: bool) -> list[fold.Training]:
+        """One training for each seed and fold."""
+        return [
+            fold.Training(
+                self.task, self.setting, seed, name, validation=validation, device=self.device, **self.formats
+            )
+            for seed in range(self.seeds)
+            for name in loso.folds(self.task, self.setting)
+        ]
+
+
+def prepare(
+    model: str,
+    task: str,
+    settings: Mapping[str, Any] | None,
+    scale: str,
+    device: str,
+    seeds: int,
+    workers: int | None,
+    *,
+    published: bool = False,
+) -> Ready:
+    """Settle a command; arguments as in `commands.run`.
+
+    Args:
+        published: the setting is trial 0 of the model's space, which must hold it.
+
+    Raises:
+        UsageError: an unknown name, or a number or device that cannot be.
+        MerBenchError: the store cannot be opened.
+    """
+    began = time.perf_counter()
+    space = Space(placed(model), dict(settings or {}))
+    known((scale,), SCALES, "scale")
+    if seeds < 1:
+        raise UsageError(f"--seeds {seeds}: at least one")
+    size = catalog.task(task).scale if scale == "task" else PAPER_SCALE
+    setting = space.setting(space.default() if published else {}, size)
+    count, place = processes.workers(workers), usable(device)
+    return Ready(space, task, scale, size, setting, place, seeds, count, tracking.open(), began)
+
+
+def placed(model: str) -> str:
+    """A user's file by its absolute path, because workers run elsewhere; other names as they are."""
+    path, preset = catalog.split(model)
+    return str(Path(path).resolve()) + (f":{preset}" if preset else "") if path.endswith(".py") else model
+
+
+def usable(device: str) -> str:
+    """The device meant by `auto`, or the named one if this machine has it.
+
+    Raises:
+        UsageError: it does not.
+    """
+    known((device,), DEVICES, "device")
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, has in there.items() if has)
+    if not there[device]:
+        raise UsageError(f"--device {device}: torch {torch.__version__} finds none here; use auto or cpu")
+    return device
+
+
+def known(names: Sequence[str], among: Sequence[str], kind: str) -> None:
+    """Raise a UsageError for a name that is not among the known ones."""
+    for name in names:
+        if name not in among:
+            raise UsageError(f"unknown {kind} {name!r}; known: {', '.join(among)}")
