@@ -120,7 +120,7 @@ def search(
         UsageError: an unknown name.
         MerBenchError: anything else that stops the study.
     """
-    from mer_bench import tune
+    from mer_bench import studies, tune
 
     known(rules, selection.STUDY_RULES, "rule")
     known((sampler,), SAMPLERS, "sampler")
@@ -144,12 +144,12 @@ def search(
     name = shown(ready.space.model)
     with ready.tracker.run(f"search {name} on {task}", "search", name, task, question) as run_id:
         folder = tracking.tables() / run_id
-        study = tune.Study(
+        study = studies.Study(
             ready.space, task, ready.scale, sampler, trials, seed, folder, device=ready.device, **ready.formats
         )
         folders = tune.search(study, ready.workers, _Watch(ready.tracker, run_id, trials, tick))
-        refits = tune.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
-        chosen = {rule: tune.conclude(rule, folders, refits) for rule in wanted}
+        refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
+        chosen = {rule: studies.conclude(rule, folders, refits) for rule in wanted}
         found = answers.result("search", ready, question, chosen, len(folders), study.strictness)
         ready.tracker.finish(run_id, found, folder)
     return Answer(run_id, found, folder, chosen)

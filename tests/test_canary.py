@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import grading, loso, metrics, predictions, selection, tune
+from mer_bench import grading, loso, metrics, predictions, selection, studies
 from mer_bench.contracts import PAPER_SCALE
 from mer_bench.space import Space, draw
 
@@ -21,7 +21,7 @@ def model(tmp_path):
 
 
 def study(model, folder, sampler="qmc"):
-    return tune.Study(Space(model, {}), "toy", PAPER_SCALE, sampler, TRIALS, 0, folder, False, False, "cpu")
+    return studies.Study(Space(model, {}), "toy", PAPER_SCALE, sampler, TRIALS, 0, folder, False, False, "cpu")
 
 
 def searched(monkeypatch, model, folder, data):
@@ -29,10 +29,10 @@ def searched(monkeypatch, model, folder, data):
     toy.install(monkeypatch, data)
     question = study(model, folder)
     proposals = draw(question.space, "qmc", 0, TRIALS)
-    folders = {n: tune.run_trial(question, n, values).folder for n, values in enumerate(proposals)}
+    folders = {n: studies.run_trial(question, n, values).folder for n, values in enumerate(proposals)}
     choices = selection.nested(folders)
     again = folder / "refit"
-    loso.run_pass(tune.refit(question, choices, tune.values_of(folders), 1), again, {})
+    loso.run_pass(studies.refit(question, choices, studies.values_of(folders), 1), again, {})
     return folders, choices, again
 
 
@@ -96,7 +96,7 @@ def test_adaptive_canary_one_trial(monkeypatch, tmp_path, model):
     for name, corpus in (("true", data), ("scrambled", toy.relabelled(data, SUBJECT))):
         toy.install(monkeypatch, corpus)
         question = study(model, tmp_path / name, "tpe")
-        runs.append(tune.run_trial(question, 0, question.space.default()).folder)
+        runs.append(studies.run_trial(question, 0, question.space.default()).folder)
     assert weights(runs[0])[SUBJECT] == weights(runs[1])[SUBJECT]
     assert said(runs[0], SUBJECT).equals(said(runs[1], SUBJECT))
 

@@ -11,15 +11,15 @@ PIXELS = ("cache", "frames", "faces", "flow", "inputs")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
-SEARCH = ("space", "tune")
-DOOR = ("ready", "answers", "commands", "cli")
+SEARCH = ("space", "studies", "tune")
+DOOR = ("ready", "answers", "commands", "progress", "cli")
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
     "ray": {"tune"},
     "optuna": {"space", "tune", "search_spaces"},
-    "rich": {"leaderboard", "cli"},
+    "rich": {"leaderboard", "progress", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}

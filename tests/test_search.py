@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import catalog, commands, predictions, selection, tracking, tune
+from mer_bench import catalog, commands, predictions, selection, studies, tracking
 from mer_bench.space import Space, draw
 
 
@@ -37,7 +37,7 @@ def test_strict_proposals_are_the_ones_drawn_before_the_start(twice, place):
     folder = twice[0].tables
     folders = {number: folder / f"trial-{number:04d}" for number in range(4)}
     space = Space(str(place / "tiny.py"), {})
-    assert tune.values_of(folders) == dict(enumerate(draw(space, "qmc", 0, 4)))
+    assert studies.values_of(folders) == dict(enumerate(draw(space, "qmc", 0, 4)))
 
 
 def test_the_headline_is_what_the_rule_of_its_name_chooses(twice):
