@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -98,7 +97,6 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
 def _spread(trainings: Sequence[Training], workers: int) -> Iterator[Finished]:
     classical = all(t.setting.recipe is None for t in trainings)
     here = workers == 1 or classical or trainings[0].device != "cpu"
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     return processes.spread(train, trainings, 1 if here else workers, "training")
 
 

@@ -14,6 +14,16 @@ from typing import TypeVar
 
 from mer_bench.contracts import MerBenchError, UsageError
 
+ENVIRONMENT = {
+    # two-thread OpenMP that spins beside another job slows both many times over
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_NUM_THREADS": "1",
+    # a search builds thousands of layer shapes, and torch keeps 1,024 compiled ones of each cache: gigabytes a worker
+    "LRU_CACHE_CAPACITY": "256",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+}
+"""What worker processes are started with, unless the caller's environment says otherwise."""
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -32,6 +42,12 @@ def workers(asked: int | None) -> int:
     if asked is not None and asked < 1:
         raise UsageError(f"--workers {asked}: at least one")
     return asked or cores()
+
+
+def calm() -> None:
+    """Let processes started from here on run with `ENVIRONMENT`."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def spread(
@@ -59,6 +75,7 @@ def spread(
     if processes == 1 or len(items) < 2:
         yield from map(work, items)
         return
+    calm()
     try:
         with ProcessPoolExecutor(min(processes, len(items)), get_context("spawn"), prepare) as pool:
             with _hidden_script():

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import predictions
+from mer_bench import predictions, processes
 from mer_bench.contracts import MerBenchError
 from mer_bench.seeds import seed
 from mer_bench.space import STRICT, Space, draw
@@ -178,11 +178,10 @@ def _start_ray(workers: int, device: str) -> bool:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_WARN_THRESHOLD_S": "60",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OMP_NUM_THREADS": "1",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+    processes.calm()
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
@@ -195,7 +194,7 @@ def _start_ray(workers: int, device: str) -> bool:
         log_to_driver=False,
         logging_level=logging.CRITICAL,
         object_store_memory=OBJECT_STORE,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}},
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **processes.ENVIRONMENT}},
     )
     return True
 
