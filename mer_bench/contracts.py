@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,7 @@ class Paper:
 RANGES = (
     ("epochs", 1, 32767),
     ("batch_size", 2, 1e9),
-    ("lr", 0, 100),
+    ("lr", 0, inf),
     ("weight_decay", 0, 100),
     ("momentum", 0, 1),
     ("gamma", 0, 1),

@@ -20,7 +20,8 @@ from mer_bench import catalog, inputs, metrics, predictions, splits
 from mer_bench.contracts import MerBenchError, Setting
 
 if TYPE_CHECKING:
-    from mer_bench.trainer import Data, Outcome
+    from mer_bench.batches import Data
+    from mer_bench.trainer import Outcome
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,13 @@ def view_of(task: str, view: str) -> inputs.Inputs:
 @functools.lru_cache(maxsize=8)
 def on_device(task: str, view: str, jitter: float, after_apex: bool, device: str) -> Data:
     """A view's bytes, labels and jitter ranges on a device, moved there once."""
-    from mer_bench import trainer
+    from mer_bench import batches
 
     data = view_of(task, view)
     reach = np.zeros((len(data.clips), 3), np.int64)
     if jitter and "onset" in data.arrays:
         reach = _reach(data, jitter, after_apex)
-    return trainer.load(data.arrays, data.clips["label"].to_numpy(), reach, device)
+    return batches.load(data.arrays, data.clips["label"].to_numpy(), reach, device)
 
 
 def forget() -> None:

@@ -112,7 +112,7 @@ def examine(task: str, setting: Setting) -> int | None:
     """
     import torch
 
-    from mer_bench import trainer
+    from mer_bench import batches, trainer
 
     classes = len(catalog.task(task).classes)
     with trainer.seeded("examine"), one_thread():
@@ -128,7 +128,7 @@ def examine(task: str, setting: Setting) -> int | None:
             raise UsageError(f"{setting.model}: {shown} should name what {setting.view} holds: {held}")
         model.eval()
         with torch.no_grad():
-            checked(model(**trainer.batch(data, torch.arange(2))), setting.model, 2, classes)
+            checked(model(**batches.batch(data, torch.arange(2))), setting.model, 2, classes)
     return int(sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
