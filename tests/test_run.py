@@ -70,6 +70,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_reason(place):
 def test_a_comparison_has_a_paired_interval(place):
     found = commands.compare(str(place / "tiny.py"), "ridge_flow", rules=("last",))
     assert found.interval[0] <= found.difference <= found.interval[1]
-    assert found.interval[1] < 0 and "tiny.py is behind" in found.verdict
+    low, high = found.interval
+    words = "tiny.py is ahead" if low > 0 else "tiny.py is behind" if high < 0 else "no difference shown"
+    assert found.verdict.startswith(words) and "rule last, each its own recipe" in found.verdict
     said = found.as_json()
     assert set(said) == {"models", "differences"} and set(said["models"]) == {"tiny.py", "ridge_flow"}
