@@ -173,7 +173,7 @@ def test_a_bare_script_may_start_processes(world: Callable[..., None], tmp_path:
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\nfrom functools import partial\nfrom mer_bench import inputs\n"
-        "inputs.FEW = 0\ninputs.os.sched_getaffinity = lambda pid: {0, 1}\n"
+        "inputs.FEW = 0\ninputs.processes.cores = lambda: 2\n"
         "row = {'clip': 'one/1/a', 'onset': 2, 'apex': 3, 'offset': 10, 'frame_path': 'a/{frame}.png'}\n"
         "work = partial(inputs._clip, Path(sys.argv[1]), inputs.frames.parse_view('onset_apex@24'))\n"
         "print(len(list(inputs._parallel(work, [row] * 5))))\n"

@@ -91,7 +91,10 @@ def read_annotations(cohort: Cohort, root: Path) -> pl.DataFrame:
     Raises:
         MerBenchError: the sheet is missing.
     """
-    sheet = clips.read_sheet(root / SHEET, HEADER)
+    file = root / SHEET
+    if not file.is_file():
+        raise MerBenchError(f"{cohort.name}: {file} is missing; delete {root} and it is drawn again")
+    sheet = clips.read_sheet(file, HEADER)
     return clips.table(_row(cohort, *row) for row in sheet.select(HEADER).iter_rows())
 
 
