@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from mer_bench import clips, processes
+from mer_bench.contracts import MerBenchError
 from mer_bench.datasets._synth import head, motion
 from mer_bench.datasets._synth.camera import Sensor, jpeg
 from mer_bench.datasets._synth.cohorts import Clip, Cohort, plan, subjects
