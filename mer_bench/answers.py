@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import catalog, clips, grading, selection
+from mer_bench import catalog, clips, grading, selection, trials
 from mer_bench.contracts import PAPER_SCALE, model_options
 from mer_bench.ready import Ready
 from mer_bench.scores import Result
+from mer_bench.studies import Study
+from mer_bench.trials import Ended
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Answer:
             "rules": rules,
             "trials": result.trials,
             "strictness": result.strictness,
+            "effort": dict(result.effort),
             "faces_not_found": result.question["faces_not_found"],
             "run_id": self.run_id,
         }
@@ -64,8 +67,8 @@ def result(
     ready: Ready,
     question: Mapping[str, Any],
     chosen: Mapping[str, selection.Chosen],
-    trials: int | None = None,
-    strictness: str = "",
+    study: Study | None = None,
+    ended: Sequence[Ended] = (),
 ) -> Result:
     """Grade the test rows that each rule lets speak, and put everything beside the numbers.
 
@@ -74,8 +77,8 @@ def result(
         ready: the settled command.
         question: the resolved question.
         chosen: rule -> its rows.
-        trials: of a study: those that finished a fold at least.
-        strictness: of a study.
+        study: of a search.
+        ended: its trials.
     """
     facts, table = catalog.task(ready.task), ready.data.clips
     graded = {rule: grading.grade(rule, rows, table, facts.classes) for rule, rows in chosen.items()}
@@ -92,8 +95,8 @@ def result(
         subjects=subjects,
         folds_done=subjects,
         folds_total=subjects,
-        trials=trials,
-        strictness=strictness,
+        trials=len(ended) if study else None,
+        strictness=study.strictness if study else "",
         chance={rule: chance for rule, (_, chance) in graded.items()},
         rules={rule: score for rule, (score, _) in graded.items()},
         parameters=ready.parameters,
@@ -101,6 +104,7 @@ def result(
         device=ready.device,
         banner=facts.banner,
         question=dict(question),
+        effort=trials.effort(study, ended) if study else {},
         versions={name: importlib.metadata.version(name) for name in ("mer-bench", "torch", "numpy", "scikit-learn")},
     )
 

@@ -64,10 +64,21 @@ def task(name: str) -> Task:
 def space(name: str) -> Callable[[Any], Mapping[str, Any] | None]:
     """`suggest(trial)` of a method: from its own file if it defines one, else from `search_spaces/`.
 
+    Args:
+        name: a method's, a user's method file, or a `.py` file that holds nothing but a space.
+
     Raises:
         UsageError: there is none.
     """
     stem = split(name)[0]
+    if stem.endswith(".py") and not Path(stem).is_file():
+        raise UsageError(f"no file {stem}; give a path to a .py file with a suggest(trial)")
+    module = load("space", Path(stem).resolve()) if stem.endswith(".py") else None
+    if module is not None and not hasattr(module, "BASELINE"):
+        if not callable(getattr(module, "suggest", None)):
+            raise UsageError(f"{stem} has no suggest(trial); write one, as in search_spaces/mmnet.py")
+        only: Callable[[Any], Mapping[str, Any] | None] = module.suggest
+        return only
     own = baseline(stem).suggest
     if own is not None:
         return own

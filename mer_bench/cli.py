@@ -30,6 +30,8 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Corpora on this machine.")
 app.add_typer(data_app, name="data")
 
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="FILE[:PRESET] from baselines/, or a path to your own .py file.")
 ]
@@ -43,6 +45,14 @@ Sets = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ScaleName = Annotated[str, typer.Option("--scale", help="task: the size the task states; paper: as published.")]
 Workers = Annotated[int | None, typer.Option(help="Processes or trials at the same time; one a core by default.")]
+SearchWorkers = Annotated[
+    int | None, typer.Option("--workers", "--trials-in-flight", help="Trials at the same time; one a core by default.")
+]
+Race = Annotated[
+    bool | None,
+    typer.Option("--race/--no-race", help="Drop trials by their first folds; by default with tpe, which is adaptive."),
+]
+InnerFolds = Annotated[int, typer.Option(help="1: one hold-out; 3, 5: every training subject validated once.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -93,10 +103,19 @@ def search(
     device: Device = "auto",
     scale: ScaleName = "task",
     no_refit: Annotated[bool, typer.Option("--no-refit", help="Skip the refit on all training subjects.")] = False,
-    workers: Workers = None,
+    race: Race = None,
+    inner_folds: InnerFolds = 1,
+    space: Annotated[str | None, typer.Option(metavar="FILE", help="A .py file with suggest(trial).")] = None,
+    budget: Annotated[str | None, typer.Option(metavar="TIME", help="Start no trial after 90m, 2h, ...")] = None,
+    trial_timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Give a trial up after this.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was stopped.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start another, though one is on record.")] = False,
+    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; auto finds this machine's.")] = None,
+    gpus_per_trial: Annotated[float | None, typer.Option(help="Share of a GPU that a trial takes.")] = None,
+    workers: SearchWorkers = None,
     as_json: Json = False,
 ) -> None:
-    """Search a method's space; the held-out subject is never asked."""
+    """Search a method's space; the held-out subject is never asked. Asked again, it continues its study."""
     from mer_bench import commands
 
     with progress() as tick:
@@ -112,6 +131,15 @@ def search(
             device=device,
             scale=scale,
             refit=not no_refit,
+            race=race,
+            inner_folds=inner_folds,
+            space=space,
+            budget=duration("--budget", budget),
+            trial_timeout=duration("--trial-timeout", trial_timeout),
+            resume=resume,
+            fresh=fresh,
+            address=address,
+            gpus_per_trial=gpus_per_trial,
             workers=workers,
             tick=tick,
         )
@@ -142,7 +170,6 @@ def compare(
             against,
             task,
             trials=trials,
-            sampler=sampler,
             settings=parse_settings(settings or []),
             seeds=seeds,
             rules=_list(rules),
@@ -150,6 +177,7 @@ def compare(
             scale=scale,
             workers=workers,
             tick=tick,
+            **({} if trials is None else {"sampler": sampler}),
         )
     if as_json:
         typer.echo(json.dumps(found.as_json(), allow_nan=False))
@@ -215,6 +243,21 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
         except (ValueError, SyntaxError):
             found[name] = text
     return found
+
+
+def duration(option: str, text: str | None) -> float | None:
+    """Seconds of `90`, `45s`, `30m`, `2h` or `1d`.
+
+    Raises:
+        UsageError: anything else.
+    """
+    if text is None:
+        return None
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    try:
+        return float(number) * UNITS[unit]
+    except ValueError:
+        raise UsageError(f"{option} {text!r} should read 45s, 30m, 2h or 1d") from None
 
 
 def _show(answer: Answer, as_json: bool) -> None:

@@ -16,12 +16,11 @@ from mer_bench import answers, catalog, grading, inputs, loso, selection, tracki
 from mer_bench.answers import Answer, shown
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.ready import Tick, known, prepare
-from mer_bench.space import SAMPLERS, fingerprint, views
+from mer_bench.searches import search as search
 
 DEFAULT_TASK = "synth-3"
 DEFAULT_RULES = ("last", "oracle-epoch", "oracle-global-epoch", "oracle-mmnet")
 """Of a run: what one pass over all training subjects answers; `inner` costs a pass of its own."""
-REFITTED = ("nested", "shared")
 
 
 def run(
@@ -83,78 +82,6 @@ def run(
     return Answer(run_id, found, folder, chosen)
 
 
-def search(
-    model: str,
-    task: str = DEFAULT_TASK,
-    *,
-    trials: int = 50,
-    sampler: str = "tpe",
-    seed: int = 0,
-    seeds: int = 1,
-    rules: Sequence[str] = (),
-    settings: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    scale: str = "task",
-    refit: bool = True,
-    workers: int | None = None,
-    tick: Tick | None = None,
-) -> Answer:
-    """Search a method's space without ever asking the test subject, and record the study.
-
-    Args:
-        model: as in `run`.
-        task: as in `run`.
-        trials: how many; trial 0 is the published structure and recipe at the task's scale.
-        sampler: tpe (adaptive), qmc or random (strict).
-        seed: of the proposals and of the trials.
-        seeds: repetitions of the refit.
-        rules: of a study; all by default.
-        settings: pinned values; a pinned knob is not searched.
-        device: as in `run`.
-        scale: as in `run`.
-        refit: train each fold's choice once more on all its training subjects.
-        workers: trials at the same time; by default one a core.
-        tick: called with (done, total, text).
-
-    Raises:
-        UsageError: an unknown name.
-        MerBenchError: anything else that stops the study.
-    """
-    from mer_bench import studies, tune
-
-    known(rules, selection.STUDY_RULES, "rule")
-    known((sampler,), SAMPLERS, "sampler")
-    if trials < 1:
-        raise UsageError(f"--trials {trials}: at least one")
-    if not refit and (seeds > 1 or set(rules) & set(REFITTED)):
-        raise UsageError(f"--no-refit leaves nothing to repeat: drop --seeds and the rules {', '.join(REFITTED)}")
-    possible = tuple(rule for rule in selection.STUDY_RULES if refit or rule not in REFITTED)
-    wanted = _in_order(rules, possible) or possible
-    ready = prepare(model, task, settings, scale, device, seeds, workers, published=True)
-    ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
-    question = {
-        "space": fingerprint(ready.space),
-        "sampler": sampler,
-        "trials": trials,
-        "seed": seed,
-        "workers": ready.workers,
-        "published": ready.setting.as_dict(),
-        **ready.question,
-    }
-    name = shown(ready.space.model)
-    with ready.tracker.run(f"search {name} on {task}", "search", name, task, question) as run_id:
-        folder = tracking.tables() / run_id
-        study = studies.Study(
-            ready.space, task, ready.scale, sampler, trials, seed, folder, device=ready.device, **ready.formats
-        )
-        folders = tune.search(study, ready.workers, _Watch(ready.tracker, run_id, trials, tick))
-        refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
-        chosen = {rule: studies.conclude(rule, folders, refits) for rule in wanted}
-        found = answers.result("search", ready, question, chosen, len(folders), study.strictness)
-        ready.tracker.finish(run_id, found, folder)
-    return Answer(run_id, found, folder, chosen)
-
-
 @dataclass(frozen=True)
 class Comparison:
     """Two models under one protocol: their answers, and the difference in UF1 with its interval over subjects."""
@@ -193,7 +120,6 @@ def compare(
     task: str = DEFAULT_TASK,
     *,
     trials: int | None = None,
-    sampler: str = "tpe",
     settings: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Comparison:
@@ -204,7 +130,6 @@ def compare(
         against: the other one.
         task: as in `run`.
         trials: search both with so many trials; without it each runs its own recipe.
-        sampler: as in `search`.
         settings: of the challenger.
         options: as in `run` or `search`.
     """
@@ -215,7 +140,7 @@ def compare(
         if trials is None:
             found.append(run(name, task, settings=given, **options))
         else:
-            found.append(search(name, task, trials=trials, sampler=sampler, settings=given, **options))
+            found.append(search(name, task, trials=trials, settings=given, **options))
     ours, theirs = found
     rule = next(iter(ours.result.rules))
     rows = ours.chosen[rule].rows, theirs.chosen[rule].rows
@@ -237,25 +162,6 @@ def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[trackin
     if task is not None:
         catalog.task(task)
     return [found for found in tracker.results() if task in (None, found.result.task)]
-
-
-class _Watch:
-    """Records trials as they end and tells how far the search is. The driver is the database's only writer."""
-
-    def __init__(self, tracker: tracking.Tracker, run_id: str, trials: int, tick: Tick | None) -> None:
-        self._tracker, self._run_id, self._trials, self._tick = tracker, run_id, trials, tick
-        self._done, self._best = 0, 0.0
-
-    def __call__(self, record: Any) -> None:
-        """One ended trial, a `tune.TrialRecord`."""
-        numbers = {"inner_uf1": record.inner_uf1, "seconds": record.seconds}
-        state = "COMPLETE" if not record.error else "FAIL"
-        values = {**record.values, **({"reason": record.error} if record.error else {})}
-        self._tracker.trial(self._run_id, record.number, values, numbers, state, record.folder)
-        self._done += 1
-        self._best = max(self._best, record.inner_uf1 or 0.0)
-        if self._tick:
-            self._tick(self._done, self._trials, f"trials, best inner UF1 {self._best:.3f}")
 
 
 def _named(tick: Tick | None, text: str) -> Tick | None:

@@ -31,6 +31,8 @@ class Training:
     Attributes:
         task, setting, seed, fold: what is trained, and which subject is held out.
         validation: whether the fold's validation subjects are kept back.
+        inner_folds: 1 keeps one set of validation subjects back; more train so many times, so that every training
+            subject is validated once, and the first of these models speaks for the test clips.
         bf16, channels_last: the probe's answer.
         device: cpu, cuda or mps.
         stop_after: refits stop the schedule after this epoch.
@@ -41,6 +43,7 @@ class Training:
     seed: int
     fold: str
     validation: bool
+    inner_folds: int = 1
     bf16: bool = False
     channels_last: bool = False
     device: str = "cpu"
@@ -69,16 +72,22 @@ def train(training: Training) -> Finished:
 
     began = time.perf_counter()
     data = view_of(training.task, training.setting.view)
-    fold = next(f for f in splits.loso(data.clips, validation=training.validation) if f.name == training.fold)
+    count = training.inner_folds if training.validation else 0
+    parts = splits.inner(data.clips, training.fold, count)
     classes = len(catalog.task(training.task).classes)
     fit = _fit_classical if training.setting.recipe is None else _fit_torch
+    outcomes = []
     with one_thread():
-        try:
-            outcome = fit(builder(training.setting, classes), training, data, fold, classes)
-        except Diverged as error:
-            return Finished(training, {}, "", time.perf_counter() - began, diverged=str(error))
-    tables = _tables(training, data.clips, fold, outcome)
-    return Finished(training, tables, outcome.weights, time.perf_counter() - began, state=outcome.state)
+        for number, fold in enumerate(parts):
+            try:
+                outcomes.append(fit(builder(training.setting, classes), training, data, fold, classes, number))
+            except Diverged as error:
+                return Finished(training, {}, "", time.perf_counter() - began, diverged=str(error))
+    first = outcomes[0]
+    rows = np.concatenate([part.validation for part in parts])
+    said = np.concatenate([outcome.validation for outcome in outcomes], 1)
+    tables = _tables(training, data.clips, (rows, parts[0].test), (said, first.test))
+    return Finished(training, tables, first.weights, time.perf_counter() - began, state=first.state)
 
 
 @functools.lru_cache(maxsize=8)
@@ -131,25 +140,26 @@ def one_thread() -> Iterator[None]:
 
 
 def _fit_torch(
-    build: Callable[[], Any], training: Training, data: inputs.Inputs, fold: splits.Fold, classes: int
+    build: Callable[[], Any], training: Training, data: inputs.Inputs, fold: splits.Fold, classes: int, part: int
 ) -> Outcome:
     from mer_bench import trainer
 
     assert training.setting.recipe is not None
+    which = ("held" if training.validation else "all", *([part] if part else []))
     return trainer.fit(
         build,
         training.setting.recipe,
         data_of(training.task, training.setting, training.device),
         (fold.train, fold.validation, fold.test),
         classes,
-        (training.task, training.seed, training.fold, "held" if training.validation else "all"),
+        (training.task, training.seed, training.fold, *which),
         trainer.Precision(training.bf16, training.channels_last),
         training.stop_after,
     )
 
 
 def _fit_classical(
-    build: Callable[[], Any], training: Training, data: inputs.Inputs, fold: splits.Fold, classes: int
+    build: Callable[[], Any], training: Training, data: inputs.Inputs, fold: splits.Fold, classes: int, part: int
 ) -> Outcome:
     from mer_bench import trainer
 
@@ -191,14 +201,15 @@ def _reach(data: inputs.Inputs, jitter: float, after: bool) -> np.ndarray:
     )
 
 
-def _tables(training: Training, clips: pl.DataFrame, fold: splits.Fold, outcome: Outcome) -> dict[str, pl.DataFrame]:
+def _tables(
+    training: Training, clips: pl.DataFrame, sides: tuple[np.ndarray, ...], answers: tuple[np.ndarray, ...]
+) -> dict[str, pl.DataFrame]:
+    """Tables of the validation and the test side, from their rows and probabilities (epochs, clips, classes)."""
     found = {}
     # what is stored is what is judged: argmax and log-loss see the same rounded probabilities as every later reader
-    rounded = [p.astype(np.float16).astype(np.float32) for p in (outcome.validation, outcome.test)]
-    for name, summary, rows, said in (
-        (predictions.VALIDATION, predictions.FOLDS, fold.validation, rounded[0]),
-        (predictions.TEST, predictions.FOLDS_TEST, fold.test, rounded[1]),
-    ):
+    rounded = [p.astype(np.float16).astype(np.float32) for p in answers]
+    names = (predictions.VALIDATION, predictions.FOLDS), (predictions.TEST, predictions.FOLDS_TEST)
+    for (name, summary), rows, said in zip(names, sides, rounded, strict=True):
         part = clips[rows]
         labels = part["label"].to_numpy()
         columns = part["clip"].to_list(), part["subject"].to_list(), labels, said

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -57,17 +58,52 @@ def run_pass(
         if tick:
             tick(len(finished), len(trainings), done.training.fold)
     finished.sort(key=lambda f: (f.training.seed, f.training.fold))
+    if all(f.diverged for f in finished):
+        raise MerBenchError(finished[0].diverged)
     write(folder, finished, record)
     return finished
+
+
+def resume_pass(
+    trainings: Sequence[Training],
+    folder: Path,
+    record: Mapping[str, Any],
+    *,
+    workers: int = 1,
+    tick: Tick | None = None,
+) -> None:
+    """`run_pass` that keeps each training as it ends, and called again goes on with those that are missing.
+
+    Args:
+        trainings: no two of one seed and fold.
+        folder: where the pass goes; nothing is done if it is there.
+        record, workers, tick: as in `run_pass`.
+
+    Raises:
+        MerBenchError: every fold diverged.
+    """
+    if (folder / predictions.DONE).is_file():
+        return
+    kept = folder.with_name(f"{folder.name}.folds")
+    places = {(t.seed, t.fold): kept / f"{i:04d}" for i, t in enumerate(trainings)}
+    missing = [t for t in trainings if not (places[t.seed, t.fold] / predictions.DONE).is_file()]
+    for count, done in enumerate(_spread(missing, workers), len(trainings) - len(missing) + 1):
+        write(places[done.training.seed, done.training.fold], [replace(done, state=None)], {})
+        if tick:
+            tick(count, len(trainings), done.training.fold)
+    ends = {path: predictions.record(path)["folds"][0] for path in places.values()}
+    good = [path for path, end in ends.items() if not end["diverged"]]
+    if not good:
+        raise MerBenchError(next(iter(ends.values()))["diverged"])
+    folds = sorted(ends.values(), key=lambda end: (end["seed"], end["fold"]))
+    predictions.join(good, folder, {**record, "folds": folds})
+    shutil.rmtree(kept)
 
 
 def write(folder: Path, finished: Sequence[Finished], record: Mapping[str, Any]) -> None:
     """Write finished trainings as a pass; diverged folds are on record and have no rows."""
     good = [f for f in finished if not f.diverged]
-    if not good:
-        raise MerBenchError(finished[0].diverged)
-    names = (predictions.VALIDATION, predictions.TEST, predictions.FOLDS, predictions.FOLDS_TEST)
-    tables = {name: pl.concat([f.tables[name] for f in good]) for name in names}
+    tables = {name: pl.concat([f.tables[name] for f in good]) for name in predictions.TABLES} if good else {}
     parts = [
         {
             "seed": f.training.seed,
@@ -96,7 +132,7 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
 
 def _spread(trainings: Sequence[Training], workers: int) -> Iterator[Finished]:
     classical = all(t.setting.recipe is None for t in trainings)
-    here = workers == 1 or classical or trainings[0].device != "cpu"
+    here = workers == 1 or classical or any(t.device != "cpu" for t in trainings)
     return processes.spread(train, trainings, 1 if here else workers, "training")
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ VALIDATION, TEST, FOLDS, FOLDS_TEST, DONE = (
     "folds_test.parquet",
     "pass.json",
 )
+TABLES = (VALIDATION, TEST, FOLDS, FOLDS_TEST)
 
 
 def table(
@@ -135,6 +136,21 @@ def write_pass(
         _flush(staged)
         staged.rename(folder)
     _flush(folder.parent)
+
+
+def join(parts: Sequence[Path], folder: Path, record: Mapping[str, Any]) -> None:
+    """Write passes of different folds as one, sealed as they were.
+
+    Args:
+        parts: complete passes.
+        folder: must not exist yet.
+        record: becomes `pass.json`.
+    """
+    tables = {}
+    for name in TABLES:
+        rows = pl.concat([pl.read_parquet(part / name) for part in parts])
+        tables[name] = rows.sort([key for key in KEYS if key in rows.columns])
+    write_pass(folder, tables, record)
 
 
 def record(folder: Path) -> dict[str, Any]:

@@ -83,25 +83,27 @@ def prepare(
     workers: int | None,
     *,
     published: bool = False,
+    space: str | None = None,
 ) -> Ready:
     """Settle a command; arguments as in `commands.run`.
 
     Args:
         published: the setting is trial 0 of the model's space, which must hold it.
+        space: a file with a `suggest(trial)` instead of the model's own space.
 
     Raises:
         UsageError: an unknown name, or a number or device that cannot be.
         MerBenchError: the store cannot be opened.
     """
     began = time.perf_counter()
-    space = Space(placed(model), dict(settings or {}))
+    searched = Space(placed(model), dict(settings or {}), placed(space) if space else "")
     known((scale,), SCALES, "scale")
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least one")
     size = catalog.task(task).scale if scale == "task" else PAPER_SCALE
-    setting = space.setting(space.default() if published else {}, size)
+    setting = searched.setting(searched.default() if published else {}, size)
     count, place = processes.workers(workers), usable(device)
-    return Ready(space, task, scale, size, setting, place, seeds, count, tracking.open(), began)
+    return Ready(searched, task, scale, size, setting, place, seeds, count, tracking.open(), began)
 
 
 def placed(model: str) -> str:

@@ -89,7 +89,8 @@ class Result:
 
     `chance` and `rules` have the same keys, the rules' names; rules whose name starts with `oracle` are leaky.
     `strictness` is `strict` or `adaptive` for a study, else empty; `question` is the
-    resolved question and `versions` what it ran on, JSON types only.
+    resolved question and `versions` what it ran on, JSON types only. `effort` is what a study took: trials by how they
+    ended, fold-epochs trained and those that the same trials would take without racing.
 
     Raises:
         MerBenchError: a rule's flag or chance contradicts its name.
@@ -116,6 +117,7 @@ class Result:
     banner: str
     question: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
+    effort: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for rule, score in self.rules.items():

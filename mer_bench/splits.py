@@ -17,6 +17,8 @@ import polars as pl
 from mer_bench.contracts import MerBenchError
 from mer_bench.seeds import seed as named_seed
 
+SHARE = 0.25
+NAME = "validation"
 CANDIDATES = 256
 TOLERANCE = 0.4
 
@@ -43,9 +45,7 @@ class Fold:
         return np.sort(np.concatenate([self.train, self.validation]))
 
 
-def loso(
-    clips: pl.DataFrame, *, validation: bool = False, share: float = 0.25, seed: str | int = "validation"
-) -> list[Fold]:
+def loso(clips: pl.DataFrame, *, validation: bool = False, share: float = SHARE, seed: str | int = NAME) -> list[Fold]:
     """One fold for each subject of `clips` (columns `subject` and `label`), sorted by subject.
 
     Args:
@@ -57,23 +57,61 @@ def loso(
     Raises:
         MerBenchError: too few subjects (two are needed, three with validation) or a share outside (0, 1).
     """
-    subjects, owner = np.unique(clips["subject"].to_numpy(), return_inverse=True)
+    subjects = np.unique(clips["subject"].to_numpy())
     if len(subjects) < (2 + validation):
         raise MerBenchError(f"{len(subjects)} subjects are too few to leave one out; {2 + validation} are needed")
     if not 0 < share < 1:
         raise MerBenchError(f"the validation share must lie between 0 and 1, not {share}")
-    labels = clips["label"].to_numpy()
-    folds = []
-    for held, name in enumerate(map(str, subjects)):
-        kept = np.zeros(len(subjects), bool)
-        if validation:
-            others = owner != held
-            chosen = _choose(owner[others], labels[others], share, named_seed(seed, "validation", name))
-            kept[chosen] = True
-        back = kept[owner]
-        test = owner == held
-        folds.append(Fold(name, *(np.flatnonzero(side) for side in (test, ~test & ~back, back))))
-    return folds
+    return [_fold(clips, str(name), validation, share, seed) for name in subjects]
+
+
+def _fold(clips: pl.DataFrame, name: str, validation: bool, share: float, seed: str | int) -> Fold:
+    subject = clips["subject"].to_numpy()
+    test = subject == name
+    back = np.zeros(len(subject), bool)
+    if validation:
+        others, owner = np.unique(subject[~test], return_inverse=True)
+        labels = clips["label"].to_numpy()[~test]
+        chosen = others[_choose(owner, labels, share, named_seed(seed, "validation", name))]
+        back = np.isin(subject, chosen)
+    return Fold(name, *(np.flatnonzero(side) for side in (test, ~test & ~back, back)))
+
+
+def inner(clips: pl.DataFrame, name: str, count: int) -> list[Fold]:
+    """The trainings inside one fold.
+
+    Args:
+        clips: as in `loso`.
+        name: the held-out subject.
+        count: 0 keeps nobody back (one training on everyone else); 1 is one hold-out, as in `loso`; more divide the
+            other subjects into so many groups of like size and class mix, each validated once by the others.
+
+    Raises:
+        MerBenchError: no such subject, or fewer than `count` others.
+    """
+    if name not in clips["subject"]:
+        raise MerBenchError(f"no subject {name} to leave out")
+    if count < 2:
+        return [_fold(clips, name, count == 1, SHARE, NAME)]
+    whole = _fold(clips, name, False, SHARE, NAME)
+    subjects, owner = np.unique(clips["subject"].to_numpy()[whole.train], return_inverse=True)
+    if len(subjects) < count:
+        raise MerBenchError(f"{len(subjects)} other subjects cannot be divided by {count}; use fewer inner folds")
+    labels = clips["label"].to_numpy()[whole.train]
+    groups = _divide(owner, labels, count, named_seed("validation", "groups", count, name))[owner]
+    return [Fold(name, whole.test, whole.train[groups != g], whole.train[groups == g]) for g in range(count)]
+
+
+def _divide(owner: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Group of each subject: the most even of many drawn divisions, by clips of each class and by subjects."""
+    _, columns = np.unique(labels, return_inverse=True)
+    clips = np.zeros((owner.max() + 1, columns.max() + 1))
+    np.add.at(clips, (owner, columns), 1)
+    rng = np.random.default_rng(seed)
+    drawn = (rng.random((CANDIDATES, len(clips))).argsort(1)) % count
+    held = np.stack([(drawn == g) @ clips for g in range(count)], 1)
+    uneven = np.abs(held / clips.sum(0) - 1 / count).max((1, 2))
+    return np.asarray(drawn[np.argmin(np.round(uneven, 9))])
 
 
 def _choose(owner: np.ndarray, labels: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -1,20 +1,21 @@
-"""A study: its resolved question, one trial of it, and what its rules conclude. It knows no scheduler.
+"""A study: its resolved question, and what its rules conclude from finished trials. It knows no scheduler.
 
-proposal ─► trial: one training per fold, validation subjects kept back ─► pass folder, inner UF1
-pass folders ─► rule ─► each fold's choice ─► refit on all its training subjects ─► test rows that speak
+trials' passes ─► rule ─► each fold's choice ─► refit on all its training subjects ─► test rows that speak
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mer_bench import loso, predictions, selection
+import numpy as np
+
+from mer_bench import cache, loso, predictions, selection
 from mer_bench.contracts import MerBenchError, Scale
 from mer_bench.fold import Training
+from mer_bench.seeds import seed
 from mer_bench.space import STRICT, Space
 
 
@@ -27,7 +28,11 @@ class Study:
         sampler: tpe (adaptive) or qmc, random (strict).
         trials: how many, trial 0 being the published setting at the task's scale.
         seed: of proposals and of the trials' trainings.
-        folder: where passes go, absolute; shared storage on a cluster.
+        folder: where its trials are, absolute; shared storage on a cluster.
+        folds: the task's subjects, in the order in which every trial takes them.
+        racing: whether trials are dropped by their first folds.
+        inner_folds: 1 keeps back about a quarter of a fold's training subjects; more validate each of them once.
+        timeout: seconds after which a trial is given up, None for never.
         bf16, channels_last: the probe's answer for trial 0.
         device: cpu, cuda or mps.
     """
@@ -39,18 +44,18 @@ class Study:
     trials: int
     seed: int
     folder: Path
-    bf16: bool
-    channels_last: bool
-    device: str
+    folds: tuple[str, ...]
+    racing: bool = False
+    inner_folds: int = 1
+    timeout: float | None = None
+    bf16: bool = False
+    channels_last: bool = False
+    device: str = "cpu"
 
     @property
     def strictness(self) -> str:
-        """`strict` if no proposal has seen any subject's labels, else `adaptive`."""
-        return "strict" if self.sampler in STRICT else "adaptive"
-
-    def trial_folder(self, number: int) -> Path:
-        """Where a trial's pass lies."""
-        return self.folder / f"trial-{number:04d}"
+        """`strict` if nothing that was proposed or dropped has seen any subject's labels, else `adaptive`."""
+        return "strict" if self.sampler in STRICT and not self.racing else "adaptive"
 
     def training(self, fold: str, values: Mapping[str, Any]) -> Training:
         """One fold's training of a proposal, validation subjects kept back."""
@@ -61,40 +66,17 @@ class Study:
             self.seed,
             fold,
             validation=True,
+            inner_folds=self.inner_folds,
             bf16=self.bf16,
             channels_last=self.channels_last,
             device=self.device,
         )
 
 
-@dataclass(frozen=True)
-class TrialRecord:
-    """How a trial ended: its number, values, objective and folder; `error` says why it has none."""
-
-    number: int
-    values: Mapping[str, Any]
-    inner_uf1: float | None
-    seconds: float
-    folder: Path | None
-    error: str = ""
-
-
-def run_trial(study: Study, number: int, values: Mapping[str, Any]) -> TrialRecord:
-    """One trial: train every fold, write the pass, score the validation subjects.
-
-    A fold whose loss is no longer a number is on record without rows and the other folds go on: what happens in one
-    fold must not decide about another. The trial's objective is then 0.
-    """
-    began = time.perf_counter()
-    first = study.training("", values)
-    trainings = [replace(first, fold=fold) for fold in loso.folds(study.task, first.setting)]
-    record = {"trial": number, "values": dict(values)}
-    folder = study.trial_folder(number)
-    if not (folder / predictions.DONE).is_file():  # else a worker died after writing: the tables are there
-        loso.run_pass(trainings, folder, record)
-    diverged = next((f["diverged"] for f in predictions.record(folder)["folds"] if f["diverged"]), "")
-    objective = 0.0 if diverged else selection.inner_uf1(folder)
-    return TrialRecord(number, values, objective, time.perf_counter() - began, folder, diverged)
+def shuffled(folds: Sequence[str], study_seed: int) -> tuple[str, ...]:
+    """A study's fold order, drawn once from its seed: racing looks at the first ones."""
+    order = np.random.default_rng(seed("fold order", study_seed)).permutation(len(folds))
+    return tuple(folds[i] for i in order)
 
 
 @dataclass(frozen=True)
@@ -125,12 +107,13 @@ def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selectio
     _complete(choices, folders)
     if name != rule:
         return selection.at_choices(folders, choices)
-    again = refits.study.folder / f"refit-{rule}"
+    record = {"choices": {fold: [c.trial, c.epoch] for (_, fold), c in choices.items()}, "seeds": refits.seeds}
+    # named by what was chosen: more trials may choose otherwise, and the same choice need not be trained again
+    again = refits.study.folder / f"refit-{rule}-{cache.key(record)[:8]}"
     trainings = refit(refits.study, choices, values_of(folders), refits.seeds)
-    record = {"choices": {fold: [c.trial, c.epoch] for (_, fold), c in choices.items()}}
-    loso.run_pass(trainings, again, record, workers=refits.workers, tick=refits.tick_of(rule))
+    loso.resume_pass(trainings, again, record, workers=refits.workers, tick=refits.tick_of(rule))
     lost = {(f["seed"], f["fold"]) for f in predictions.record(again)["folds"] if f["diverged"]}
-    stand_in = {(seed, fold): choices[refits.study.seed, fold] for seed, fold in lost}
+    stand_in = {(again_seed, fold): choices[refits.study.seed, fold] for again_seed, fold in lost}
     return selection.refitted(again, folders, stand_in, refits.study.seed)
 
 
@@ -152,6 +135,7 @@ def refit(
         replace(
             study.training(fold, values[choice.trial]),
             validation=False,
+            inner_folds=1,
             stop_after=choice.epoch,
             seed=study.seed + extra,
         )

@@ -88,8 +88,15 @@ class Tracker:
     def run(self, name: str, kind: str, model: str, task: str, question: Mapping[str, Any]) -> Iterator[str]:
         """`start`, and whatever ends the block before `finish` marks the run FAILED, or KILLED for an interrupt."""
         run_id = self.start(name, kind, model, task, question)
-        try:
+        with self.going(run_id):
             yield run_id
+
+    @contextmanager
+    def going(self, run_id: str) -> Iterator[None]:
+        """Work on a run, started now or long ago; whatever ends the block before `finish` marks it as in `run`."""
+        self.client.update_run(run_id, status="RUNNING")
+        try:
+            yield
         except Exception as error:
             self.fail(run_id, f"{type(error).__name__}: {error}")
             raise
@@ -107,6 +114,7 @@ class Tracker:
         metrics: Mapping[str, float | None],
         state: str,
         folder: str | Path | None,
+        study: str = "",
     ) -> str:
         """Record one trial of a study as a child run and return its id.
 
@@ -116,11 +124,13 @@ class Tracker:
             metrics: its numbers; None is left out.
             state: Optuna's word: COMPLETE, PRUNED or FAIL.
             folder: where its predictions lie.
+            study: the study's name.
         """
         tags = {
             "mlflow.parentRunId": parent_id,
             "mer_bench.kind": "trial",
             "mer_bench.trial": str(number),
+            "mer_bench.study": study,
             "mer_bench.state": state,
             "mer_bench.tables": str(folder or ""),
         }
@@ -128,6 +138,11 @@ class Tracker:
         self._log(run_id, {_key(k): float(v) for k, v in metrics.items() if v is not None}, flatten(params))
         self.client.set_terminated(run_id, "FAILED" if state.upper() == "FAIL" else "FINISHED")
         return run_id
+
+    def trials_of(self, study: str) -> set[int]:
+        """Numbers of a study's trials that are recorded."""
+        query = f"tags.`mer_bench.kind` = 'trial' and tags.`mer_bench.study` = '{study}'"
+        return {int(run.data.tags["mer_bench.trial"]) for run in self._search(query)}
 
     def finish(self, run_id: str, result: Result, tables: Path | None = None) -> None:
         """Store a result and close its run (FINISHED); `tables` is the folder of its predictions."""
@@ -153,15 +168,18 @@ class Tracker:
         Raises:
             MerBenchError: a finished run's scores cannot be read.
         """
-        found: list[Finished] = []
         query = "attributes.status = 'FINISHED' and tags.`mer_bench.scored` = 'yes'"
+        found = [self._read(run.info) for run in self._search(query, page)]
+        return sorted(found, key=lambda f: (f.started, f.run_id), reverse=True)
+
+    def _search(self, query: str, page: int = 500) -> Iterator[Any]:
         token = None
         while True:
             runs = self.client.search_runs([self.experiment], query, max_results=page, page_token=token)
-            found += [self._read(run.info) for run in runs]
+            yield from runs
             token = runs.token
             if not token:
-                return sorted(found, key=lambda f: (f.started, f.run_id), reverse=True)
+                return
 
     def _read(self, info: Any) -> Finished:
         with tempfile.TemporaryDirectory() as folder:

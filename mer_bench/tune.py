@@ -1,11 +1,13 @@
-"""The search: Ray Tune runs a study's trials, Optuna proposes them.
+"""The search: Ray Tune runs a study's trials, fold by fold; the driver proposes, races and keeps the record.
 
-Workers hand back tables (a pass folder on shared storage) and one number, the pooled inner-validation UF1; they open no
-database. What the study concludes is a matter for `selection`, afterwards.
+Workers write each finished fold to shared storage and report one number, its loss; they open no database. What the
+study concludes is a matter for `selection`, afterwards.
 
-    space ─► proposals ─► trial: one training per fold, validation subjects kept back ─► pass folder, inner UF1
-                ▲                                                                              │
-                └──────────────────────── Optuna (adaptive samplers) ◄─────────────────────────┘
+    proposals ─► trial: fold, fold, fold, ... ─► records on disk
+        ▲               │ loss
+        │               ▼
+        │           racing: paired with the incumbent ─► drop, or go on
+        └── inner UF1 ──┘
 """
 
 from __future__ import annotations
@@ -13,159 +15,200 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import predictions, processes
+from mer_bench import cache, processes, trials
 from mer_bench.contracts import MerBenchError
-from mer_bench.seeds import seed
-from mer_bench.space import STRICT, Space, draw
-from mer_bench.studies import Study, TrialRecord, run_trial
+from mer_bench.control import SAME_ERROR, Control
+from mer_bench.studies import Study
+from mer_bench.trials import Ended
 
-METRIC = "inner_uf1"
 OBJECT_STORE = 200 * 2**20
-
-
-def trainable(config: dict[str, Any], study: Study) -> None:
-    """What a Ray worker runs."""
-    from ray import tune
-
-    number = config["trial_number"]
-    try:
-        done = run_trial(study, number, {k: v for k, v in config.items() if k != "trial_number"})
-        said = {METRIC: done.inner_uf1, "seconds": done.seconds, "error": done.error}
-    except Exception as error:
-        # the trial is on record as failed and the study goes on; only a worker that dies is tried again, by Ray
-        study.trial_folder(number).with_suffix(".error").write_text(traceback.format_exc())
-        said = {METRIC: 0.0, "seconds": 0.0, "error": f"{type(error).__name__}: {error}"}
-    tune.report({**said, "number": number})
+RETRIES = 10
 
 
 @dataclass(frozen=True)
-class Numbered:
-    """A space that also tells a trial its number, which names its folder."""
+class Cluster:
+    """Where trials run.
 
-    space: Space
+    Attributes:
+        workers: trials at the same time.
+        address: of a running Ray cluster; None starts one on this machine.
+        gpus_per_trial: share of a GPU that a trial takes; None divides this machine's among its workers.
+    """
 
-    def __call__(self, trial: Any) -> dict[str, Any]:
-        """Ask a trial."""
-        return {**self.space(trial), "trial_number": trial.number}
+    workers: int
+    address: str | None = None
+    gpus_per_trial: float | None = None
 
 
-def search(study: Study, workers: int, on_trial: Callable[[TrialRecord], None]) -> dict[int, Path]:
-    """Run a study's trials and return their pass folders by number.
+def trainable(config: dict[str, Any], study: Study) -> None:
+    """What a Ray worker runs: the folds of one trial that are not on record yet."""
+    from ray import tune
+
+    number = config["trial_number"]
+    with _limited(study, number):
+        try:
+            if trials.ended(study, number) is None:
+                for place in range(len(study.folds)):
+                    done = trials.run_fold(study, number, place)
+                    tune.report({"number": number, "place": place, "loss": done.loss, "diverged": done.diverged})
+                trials.close(study, number, trials.COMPLETE)
+        except (Exception, SystemExit) as error:
+            # the trial is on record as failed and the study goes on; only a worker that dies is tried again, by Ray
+            cache.write_text(trials.folder(study, number) / "error.txt", traceback.format_exc())
+            trials.close(study, number, trials.FAIL, f"{type(error).__name__}: {error}")
+    tune.report({"number": number, "place": -1, "loss": None, "diverged": ""})
+
+
+@contextmanager
+def _limited(study: Study, number: int) -> Iterator[None]:
+    """End this process if the trial takes longer than the study allows; Ray starts another for the next trial."""
+    if study.timeout is None:
+        yield
+        return
+
+    def give_up() -> None:
+        trials.close(study, number, trials.FAIL, f"no end after {study.timeout:g} s, the limit of a trial")
+        os._exit(1)
+
+    timer = threading.Timer(study.timeout, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budget: float | None = None) -> list[Ended]:
+    """Run the trials of a study that have not ended, and return all that have.
 
     Args:
         study: what to search.
-        workers: trials at the same time.
-        on_trial: called in this process as each trial ends.
+        cluster: where.
+        on_end: called in this process as each trial ends.
+        budget: seconds after which no more trials start.
 
     Raises:
-        MerBenchError: no trial finished; the first reason is given.
+        MerBenchError: no trial finished, or several in a row ended with the same error; that error is given.
+        KeyboardInterrupt: stopped; what is finished is on record.
     """
-    records: list[TrialRecord] = []
-
-    def keep(record: TrialRecord) -> None:
-        records.append(record)
-        on_trial(record)
-
-    ours = _start_ray(workers, study.device)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            _tuner(study, workers, keep).fit()
-    finally:
-        if ours:
-            _stop_ray()
-    if len(records) < study.trials:
+    control = Control(study, on_end, budget)
+    ended = trials.everything(study)
+    if len(ended) < study.trials:
+        for note in study.folder.glob("trial-*/folds/*.begun"):
+            note.unlink(missing_ok=True)
+        ours = _start_ray(cluster, study.device)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _tuner(study, cluster, control, study.trials - len(ended)).fit()
+        finally:
+            if ours:
+                _stop_ray()
+        ended = trials.everything(study)
+    if control.broken:
+        raise MerBenchError(f"{SAME_ERROR} trials in a row ended with the same error: {control.broken}")
+    if len(ended) < study.trials and not control.out_of_time:
         raise KeyboardInterrupt  # Ray takes Ctrl-C for itself and returns as if the study were done
-    found = {r.number: r.folder for r in records if r.folder is not None}
-    if not found:
-        raise MerBenchError(f"no trial finished: {next((r.error for r in records), 'none was started')}")
-    return dict(sorted(found.items()))
+    if not any(end.state == trials.COMPLETE for end in ended):
+        raise MerBenchError(f"no trial finished: {next((e.reason for e in ended if e.reason), 'none was started')}")
+    return ended
 
 
-def _tuner(study: Study, workers: int, keep: Callable[[TrialRecord], None]) -> Any:
+def _tuner(study: Study, cluster: Cluster, control: Control, count: int) -> Any:
     from ray import tune
 
-    share: dict[str, float] = {"cpu": 1, "gpu": 1 / workers} if study.device == "cuda" else {"cpu": 1}
+    share: dict[str, float] = {"cpu": 1}
+    if study.device == "cuda":
+        share["gpu"] = cluster.gpus_per_trial or 1 / cluster.workers
+    searcher, scheduler, watcher, stopper = _adapters(control)
     return tune.Tuner(
         tune.with_resources(tune.with_parameters(trainable, study=study), share),
         tune_config=tune.TuneConfig(
-            search_alg=_proposer(study),
-            num_samples=study.trials,
-            max_concurrent_trials=workers,
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=count,
+            max_concurrent_trials=cluster.workers,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
-            name="ray",
+            name=f"ray-{time.time_ns()}",
             storage_path=str(study.folder),
+            stop=stopper,
             verbose=0,
-            callbacks=[_callback(study, keep)],
-            failure_config=tune.FailureConfig(max_failures=1),
+            callbacks=[watcher],
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )
 
 
-def _proposer(study: Study) -> Any:
-    import optuna
-    from ray.tune.search.optuna import OptunaSearch
+def _adapters(control: Control) -> tuple[Any, Any, Any, Any]:
+    """Ray's searcher, scheduler, callback and stopper, each a thin view of one `Control`."""
+    from ray import tune
+    from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+    from ray.tune.search import Searcher
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if study.sampler in STRICT:
-        points: Sequence[dict[str, Any]] = draw(study.space, study.sampler, study.seed, study.trials)
-    else:
-        points = [study.space.default()]
-    sampler = optuna.samplers.TPESampler(
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-        n_startup_trials=min(20, max(5, study.trials // 5)),
-        seed=seed("tpe", study.seed) % 2**32,
-    )
-    return OptunaSearch(
-        Numbered(study.space),
-        metric=METRIC,
-        mode="max",
-        points_to_evaluate=list(points),
-        sampler=sampler,
-        study_name=study.folder.name,
-    )
+    class Stays:
+        """Ray copies and pickles what it is given; the record on disk is our memory, so there is nothing to copy."""
 
+        def __deepcopy__(self, memo: Any) -> Any:
+            return self
 
-def _callback(study: Study, keep: Callable[[TrialRecord], None]) -> Any:
-    from ray.tune import Callback
+        def __reduce__(self) -> Any:
+            return object, ()
 
-    class Watcher(Callback):
-        """Hands each ended trial to the driver."""
+    class Proposals(Stays, Searcher):
+        def suggest(self, trial_id: str) -> Any:
+            number = control.next()
+            return Searcher.FINISHED if number is None else {"trial_number": number}
 
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+            pass
+
+        def save(self, checkpoint_path: str) -> None:
+            pass
+
+        def restore(self, checkpoint_path: str) -> None:
+            pass
+
+    class Race(Stays, FIFOScheduler):
+        def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            out = control.fold(result["number"], result["place"], result["loss"], result["diverged"])
+            return str(TrialScheduler.STOP if out else TrialScheduler.CONTINUE)
+
+    class Watcher(Stays, tune.Callback):
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            said = trial.last_result
-            path = study.trial_folder(said["number"])
-            folder = path if (path / predictions.DONE).is_file() else None
-            keep(TrialRecord(said["number"], _values(trial), said[METRIC], said["seconds"], folder, said["error"]))
+            control.end(trial.config["trial_number"])
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            reason = _last_line(trial.error_file)
-            keep(TrialRecord(trial.config["trial_number"], _values(trial), None, 0.0, None, reason))
+            control.end(trial.config["trial_number"], _last_line(trial.error_file))
 
-    return Watcher()
+    class Broken(Stays, tune.Stopper):
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
 
+        def stop_all(self) -> bool:
+            return bool(control.broken)
 
-def _values(trial: Any) -> dict[str, Any]:
-    return {k: v for k, v in trial.config.items() if k != "trial_number"}
+    return Proposals(), Race(), Watcher(), Broken()  # type: ignore[no-untyped-call]
 
 
 def _last_line(path: str | None) -> str:
     lines = Path(path).read_text().strip().splitlines() if path and Path(path).is_file() else []
-    return lines[-1] if lines else "a worker died"
+    return lines[-1] if lines else "its worker died again and again"
 
 
-def _start_ray(workers: int, device: str) -> bool:
+def _start_ray(cluster: Cluster, device: str) -> bool:
     """A Ray of our own, unless the caller has one: no dashboard, no log lines, little shared memory, passive workers.
 
     Returns:
@@ -187,8 +230,11 @@ def _start_ray(workers: int, device: str) -> bool:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     if ray.is_initialized():
         return False
+    if cluster.address:
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.CRITICAL)
+        return True
     ray.init(
-        num_cpus=workers,
+        num_cpus=cluster.workers,
         num_gpus=1 if device == "cuda" else 0,
         include_dashboard=False,
         log_to_driver=False,

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import grading, loso, metrics, predictions, selection, studies
+from mer_bench import grading, loso, metrics, predictions, selection, studies, trials
 from mer_bench.contracts import PAPER_SCALE
 from mer_bench.space import Space, draw
 
@@ -20,16 +20,26 @@ def model(tmp_path):
     return str(path)
 
 
-def study(model, folder, sampler="qmc"):
-    return studies.Study(Space(model, {}), "toy", PAPER_SCALE, sampler, TRIALS, 0, folder, False, False, "cpu")
+def study(model, folder, sampler="qmc", sizes=toy.SIZES, inner=1):
+    folds = studies.shuffled(sorted({f"toy/{i:02d}" for i in range(len(sizes))}), 0)
+    return studies.Study(Space(model, {}), "toy", PAPER_SCALE, sampler, TRIALS, 0, folder, folds, inner_folds=inner)
 
 
-def searched(monkeypatch, model, folder, data):
+def tried(question, number, values):
+    """One trial, all its folds, in this process; its pass."""
+    trials.propose(question, number, values)
+    for place in range(len(question.folds)):
+        trials.run_fold(question, number, place)
+    assert trials.close(question, number, trials.COMPLETE).state == trials.COMPLETE
+    return trials.passed(question, number)
+
+
+def searched(monkeypatch, model, folder, data, inner=1):
     """A strict study on `data`, in this process: trial folders, choices, refit folder."""
     toy.install(monkeypatch, data)
-    question = study(model, folder)
+    question = study(model, folder, sizes=range(data.clips["subject"].n_unique()), inner=inner)
     proposals = draw(question.space, "qmc", 0, TRIALS)
-    folders = {n: studies.run_trial(question, n, values).folder for n, values in enumerate(proposals)}
+    folders = {n: tried(question, n, values) for n, values in enumerate(proposals)}
     choices = selection.nested(folders)
     again = folder / "refit"
     loso.run_pass(studies.refit(question, choices, studies.values_of(folders), 1), again, {})
@@ -51,17 +61,17 @@ def monkeymodule():
         yield patch
 
 
-@pytest.fixture(scope="module")
-def triplets(tmp_path_factory, monkeymodule):
+@pytest.fixture(scope="module", params=[1, 3], ids=["one hold-out", "three inner folds"])
+def triplets(tmp_path_factory, monkeymodule, request):
     """The same strict study thrice: as it is, with one subject's labels scrambled in every role, and its pictures."""
     base = tmp_path_factory.mktemp("triplets")
     (base / "tiny.py").write_text(toy.MODEL)
-    data = toy.corpus(signal=40)
+    data = toy.corpus(signal=60)
     labels = toy.relabelled(data, SUBJECT)
     assert (np.bincount(labels.clips["label"]) != np.bincount(data.clips["label"])).any()
     corpora = {"true": data, "labels": labels, "pictures": toy.repainted(data, SUBJECT)}
     model = str(base / "tiny.py")
-    return {name: searched(monkeymodule, model, base / name, corpus) for name, corpus in corpora.items()}
+    return {name: searched(monkeymodule, model, base / name, corpus, request.param) for name, corpus in corpora.items()}
 
 
 @pytest.mark.parametrize("scrambled", ["labels", "pictures"])
@@ -96,7 +106,7 @@ def test_adaptive_canary_one_trial(monkeypatch, tmp_path, model):
     for name, corpus in (("true", data), ("scrambled", toy.relabelled(data, SUBJECT))):
         toy.install(monkeypatch, corpus)
         question = study(model, tmp_path / name, "tpe")
-        runs.append(studies.run_trial(question, 0, question.space.default()).folder)
+        runs.append(tried(question, 0, question.space.default()))
     assert weights(runs[0])[SUBJECT] == weights(runs[1])[SUBJECT]
     assert said(runs[0], SUBJECT).equals(said(runs[1], SUBJECT))
 

@@ -11,14 +11,14 @@ PIXELS = ("cache", "frames", "faces", "flow", "inputs")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
-SEARCH = ("space", "studies", "tune")
-DOOR = ("ready", "answers", "commands", "progress", "cli")
+SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
+DOOR = ("ready", "answers", "searches", "commands", "progress", "cli")
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
     "ray": {"tune"},
-    "optuna": {"space", "tune", "search_spaces"},
+    "optuna": {"space", "proposer", "search_spaces"},
     "rich": {"leaderboard", "progress", "cli"},
     "timm": {"baselines"},
 }
