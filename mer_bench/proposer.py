@@ -84,7 +84,9 @@ def _create(study: Study) -> Any:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal = study.folder / "optuna.log"
-    journal.unlink(missing_ok=True)
+    study.folder.mkdir(parents=True, exist_ok=True)
+    for left in study.folder.glob("optuna.log*"):
+        left.unlink()  # and the lock of a driver that was killed
     with warnings.catch_warnings():
         # `group` has been experimental for five years
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -56,17 +56,30 @@ def trainable(config: dict[str, Any], study: Study) -> None:
 
     number = config["trial_number"]
     with _limited(study, number):
-        try:
-            if trials.ended(study, number) is None:
-                for place in range(len(study.folds)):
-                    done = trials.run_fold(study, number, place)
-                    tune.report({"number": number, "place": place, "loss": done.loss, "diverged": done.diverged})
-                trials.close(study, number, trials.COMPLETE)
-        except (Exception, SystemExit) as error:
-            # the trial is on record as failed and the study goes on; only a worker that dies is tried again, by Ray
-            cache.write_text(trials.folder(study, number) / "error.txt", traceback.format_exc())
-            trials.close(study, number, trials.FAIL, f"{type(error).__name__}: {error}")
+        for place in range(len(study.folds)):
+            done = _attempt(study, number, place)
+            if done is None:
+                break
+            # Ray ends a dropped trial by raising SystemExit from here: it must not be caught
+            tune.report({"number": number, "place": place, "loss": done.loss, "diverged": done.diverged})
+        else:
+            trials.close(study, number, trials.COMPLETE)
     tune.report({"number": number, "place": -1, "loss": None, "diverged": ""})
+
+
+def _attempt(study: Study, number: int, place: int) -> trials.FoldRecord | None:
+    """One fold; None if the trial has ended, or ends here with an error.
+
+    An error is on record and the study goes on; only a worker that dies is tried again, by Ray.
+    """
+    if trials.ended(study, number) is not None:
+        return None
+    try:
+        return trials.run_fold(study, number, place)
+    except (Exception, SystemExit) as error:
+        cache.write_text(trials.folder(study, number) / "error.txt", traceback.format_exc())
+        trials.close(study, number, trials.FAIL, f"{type(error).__name__}: {error}")
+        return None
 
 
 @contextmanager

@@ -1,10 +1,13 @@
 """A whole search through Ray, Optuna and MLflow, on the embedded corpus with a tiny model."""
 
+import shutil
+
 import polars as pl
 import pytest
 import toy
 
 from mer_bench import catalog, commands, predictions, selection, studies, tracking
+from mer_bench.contracts import UsageError
 from mer_bench.space import Space, draw
 
 
@@ -98,3 +101,46 @@ def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place):
     experiment = client.get_run(answer.run_id).info.experiment_id
     failed = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{answer.run_id}' and status = 'FAILED'")
     assert failed and all("RuntimeError" in run.data.params["reason"] for run in failed)
+
+
+def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_goes_on(place):
+    """Eight trials of which half cannot learn: these are dropped, and the workers that ran them go on with others."""
+    racer = toy.MODEL.replace('"lr", 1e-3, 1e-1, log=True', '"lr", 1e-7, 1e-1, log=True')
+    (place / "racer.py").write_text(racer)
+    options = {"workers": 2, "rules": ("nested", "oracle-trial"), "settings": {"epochs": 8}}
+    first = commands.search(str(place / "racer.py"), "synth-3", trials=12, **options)
+    effort = first.result.effort
+    assert first.result.strictness == "adaptive" and first.result.trials == 12
+    assert effort["complete"] + effort["pruned"] == 12 and effort["pruned"] > 0
+    assert effort["fold_epochs"] < effort["fold_epochs_unraced"]
+    ends = {path: path.read_text() for path in first.tables.glob("trial-*/ended.json")}
+    again = commands.search(str(place / "racer.py"), "synth-3", trials=12, **options)
+    assert again.run_id == first.run_id and again.result.rules == first.result.rules
+    more = commands.search(str(place / "racer.py"), "synth-3", trials=14, **options)
+    assert more.tables == first.tables and more.run_id != first.run_id and more.result.trials == 14
+    assert all(path.read_text() == text for path, text in ends.items())
+    with pytest.raises(UsageError, match="has 14 trials already"):
+        commands.search(str(place / "racer.py"), "synth-3", trials=12, **options)
+
+
+def test_a_stopped_study_asks_to_be_resumed_and_then_answers_as_if_never_stopped(place, monkeypatch):
+    options = {"trials": 4, "sampler": "qmc", "workers": 2, "rules": ("nested",), "settings": {"epochs": 2}}
+    model = str(place / "tiny.py")
+    whole = commands.search(model, "synth-3", **options)
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studies, "conclude", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            commands.search(model, "synth-3", fresh=True, **options)
+    with pytest.raises(UsageError, match="--resume"):
+        commands.search(model, "synth-3", **options)
+    halted = max(tracking.tables().glob("tiny.py-synth-3-*"), key=lambda p: p.stat().st_mtime)
+    shutil.rmtree(halted / "trial-0002" / "pass")
+    (halted / "trial-0002" / "ended.json").unlink()
+    resumed = commands.search(model, "synth-3", resume=True, **options)
+    assert resumed.tables == halted != whole.tables
+    for name in sorted(p.relative_to(whole.tables) for p in whole.tables.rglob("*.parquet")):
+        assert (whole.tables / name).read_bytes() == (halted / name).read_bytes(), name
