@@ -88,7 +88,7 @@ class CapsuleNet(nn.Module):
         width: factor on channel and capsule counts, rounded to multiples of 8.
         rounds: of routing.
         sharpness: logit of a capsule of length 1.
-        weights: file with ResNet-18's weights in torchvision's layout; empty for none.
+        weights: file with ResNet-18's weights in torchvision's layout; empty for none. A run records its name alone.
 
     Raises:
         MerBenchError: no such file, or its weights do not fit.
@@ -142,7 +142,8 @@ def _load(trunk: Trunk, file: Path) -> None:
         state = torch.load(file, map_location="cpu", weights_only=True)
         trunk.load_state_dict({name: state[name] for name in trunk.state_dict()})
     except Exception as error:
-        raise MerBenchError(f"capsulenet: {file} holds no ResNet-18 in torchvision's layout: {error}") from error
+        what = f"capsulenet: {file} holds no ResNet-18 of width 1 in torchvision's layout ({type(error).__name__})"
+        raise MerBenchError(f"{what}; save its state dict by torch.save") from error
 
 
 def _scaled(channels: int, width: float) -> int:

@@ -419,10 +419,10 @@ def test_capsulenet_says_what_is_wrong_with_a_weights_file(tmp_path: Path) -> No
     with pytest.raises(MerBenchError, match=r"no file .*weights\.pth; weights takes"):
         _model("capsulenet", weights=str(file))
     torch.save({"conv1.weight": torch.zeros(1)}, file)
-    with pytest.raises(MerBenchError, match=r"weights\.pth holds no ResNet-18 in torchvision's layout"):
+    with pytest.raises(MerBenchError, match=r"weights\.pth holds no ResNet-18 of width 1 .*\(KeyError\)"):
         _model("capsulenet", weights=str(file))
     file.write_bytes(b"nothing")
-    with pytest.raises(MerBenchError, match=r"weights\.pth holds no ResNet-18 in torchvision's layout"):
+    with pytest.raises(MerBenchError, match=r"^[^\n]*weights\.pth holds no ResNet-18[^\n]*$"):
         _model("capsulenet", weights=str(file))
 
 
