@@ -166,9 +166,9 @@ class Recipe:
         weight_decay: decoupled for adamw.
         optimizer: adamw, adam or sgd.
         momentum: of sgd.
-        schedule: constant, exponential, cosine or onecycle.
-        gamma: per-epoch factor of the exponential schedule.
-        decay_epochs: the exponential schedule stands still after so many epochs.
+        schedule: constant, exponential, step, cosine or onecycle.
+        gamma: factor of the exponential schedule per epoch, of the step schedule per step.
+        decay_epochs: the exponential schedule stands still after so many epochs; the step schedule steps every so many.
         label_smoothing: of the cross-entropy.
         class_weights: none, or balanced (inverse frequency among the fold's training clips).
         flip: probability of mirroring a clip.
@@ -203,7 +203,7 @@ class Recipe:
     def __post_init__(self) -> None:
         allowed = {
             "optimizer": ("adamw", "adam", "sgd"),
-            "schedule": ("constant", "exponential", "cosine", "onecycle"),
+            "schedule": ("constant", "exponential", "step", "cosine", "onecycle"),
             "class_weights": ("none", "balanced"),
         }
         for name, values in allowed.items():

@@ -61,11 +61,13 @@ class Outcome:
 
 
 def learning_rate(recipe: Recipe, epoch: int, share: float) -> float:
-    """Learning rate `share` of the way (0..1) through an epoch; `exponential` steps between epochs."""
+    """Learning rate `share` of the way (0..1) through an epoch; `exponential` and `step` change between epochs."""
     time = (epoch + share) / recipe.epochs
     if recipe.schedule == "exponential":
         steps = epoch if recipe.decay_epochs is None else min(epoch, recipe.decay_epochs)
         return recipe.lr * recipe.gamma**steps
+    if recipe.schedule == "step":
+        return recipe.lr * recipe.gamma ** (epoch // (recipe.decay_epochs or recipe.epochs))
     if recipe.schedule == "cosine":
         return recipe.lr * 0.5 * (1 + math.cos(math.pi * time))
     if recipe.schedule == "onecycle":

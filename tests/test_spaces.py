@@ -63,11 +63,12 @@ def test_suggestions_are_settings_that_build(name: str) -> None:
     for params in _random(name, 40):
         assert set(params) <= known
         setting = resolve(name, baseline, "", params, SMALL)
-        torch.manual_seed(0)
-        model = baseline.model(num_classes=3, **setting.options).eval()
         kind, size = setting.view.removesuffix("+near").split("@")
         keys = {"onset_apex": ("onset", "apex"), "flow": ("flow",)}[kind]
-        assert model(**{key: torch.zeros(2, 3, int(size), int(size)) for key in keys}).shape == (2, 3)
+        with torch.device("meta"):  # shapes without numbers: some networks stay large
+            model = baseline.model(num_classes=3, **setting.options).eval()
+            inputs = {key: torch.empty(2, 3, int(size), int(size)) for key in keys}
+        assert model(**inputs).shape == (2, 3)
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -35,6 +35,9 @@ def test_learning_rates():
         assert trainer.learning_rate(steps, epoch, 0.0) == pytest.approx(lr * 0.9**epoch)
         still = trainer.learning_rate(replace(steps, decay_epochs=4), epoch, 0.3)
         assert still == pytest.approx(lr * 0.9 ** min(epoch, 4))
+        for never in (None, 0):
+            stairs = replace(steps, schedule="step", decay_epochs=never)
+            assert trainer.learning_rate(stairs, epoch, 0.3) == lr
     cosine = Recipe(epochs=10, lr=lr, schedule="cosine")
     for epoch, share, wanted in ((0, 0, 1), (5, 0, 0.5), (2, 0.5, (1 + math.sqrt(0.5)) / 2), (9, 1.0, 0)):
         assert trainer.learning_rate(cosine, epoch, share) == pytest.approx(lr * wanted)
@@ -43,12 +46,16 @@ def test_learning_rates():
         assert trainer.learning_rate(onecycle, epoch, share) == pytest.approx(lr * wanted)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "exponential"])
+@pytest.mark.parametrize("schedule", ["cosine", "exponential", "step"])
 def test_learning_rates_are_torchs_at_the_start_of_an_epoch(schedule):
-    recipe = Recipe(epochs=7, lr=0.1, schedule=schedule)
+    recipe = Recipe(epochs=7, lr=0.1, schedule=schedule, decay_epochs=3 if schedule == "step" else None)
     steps = torch.optim.SGD([nn.Parameter(torch.zeros(1))], recipe.lr)
     kinds = torch.optim.lr_scheduler
-    kind = kinds.ExponentialLR(steps, recipe.gamma) if schedule == "exponential" else kinds.CosineAnnealingLR(steps, 7)
+    kind = {
+        "exponential": lambda: kinds.ExponentialLR(steps, recipe.gamma),
+        "step": lambda: kinds.StepLR(steps, 3, recipe.gamma),
+        "cosine": lambda: kinds.CosineAnnealingLR(steps, 7),
+    }[schedule]()
     for epoch in range(7):
         assert trainer.learning_rate(recipe, epoch, 0.0) == pytest.approx(steps.param_groups[0]["lr"])
         steps.step()

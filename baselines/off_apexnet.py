@@ -1,0 +1,85 @@
+"""OFF-ApexNet: two small convolutional streams, one over horizontal and one over vertical flow (Gan et al. 2019).
+
+    flow     (B, 3, 28, 28)    horizontal, vertical, strain, 0..255; strain is not looked at
+    u, v     (B, 1, 28, 28)    0..1, a stream each
+    stream   conv 5x5, ReLU, max-pool 2 -> (B, 6, 14, 14) -> conv 5x5, ReLU, max-pool 2 -> (B, 16, 7, 7)
+    joined   (B, 1568) -> 1024, ReLU, dropout -> 1024, ReLU, dropout -> logits (B, num_classes)
+
+We found no official code. Written from facts about the port in Off-TANet's repository (GPL), whose README counts 2.66 M
+parameters: 2,664,475 with three classes, as here. Recipe: that port's (Adam 1e-4, batches of 64, 3000 epochs); MEB
+trains as long, with weight decay and batches of 32 (preset `meb`). Open: whether convolutions are followed by ReLU (not
+in the port, but in MEB; `conv_relu`), and the range of the flow (both feed motion in pixels; here 0..1).
+
+The printed pair is from STSTNet's table III, by the same authors, whose own "UAR" there is a mean precision; how the
+epoch was chosen is not said. MEB's leak-free .7032 against .8390 with the best test epoch, the largest such gap known,
+is another network under this name: one stream over both channels, 3x3 kernels, one hidden layer.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from mer_bench.contracts import Baseline, Paper, Printed, Recipe
+
+FILTERS = (6, 16)
+
+
+class OffApexNet(nn.Module):
+    """Two streams that share nothing, joined by a perceptron.
+
+    Args:
+        num_classes: number of classes.
+        hidden: width of both hidden layers.
+        conv_relu: whether a convolution is followed by ReLU.
+        dropout: after each hidden layer.
+    """
+
+    def __init__(self, num_classes: int, *, hidden: int = 1024, conv_relu: bool = True, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.u, self.v = _stream(conv_relu), _stream(conv_relu)
+        self.head = nn.Sequential(
+            nn.Linear(2 * FILTERS[-1] * 7 * 7, hidden), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )  # fmt: skip
+
+    def forward(self, flow: Tensor) -> Tensor:
+        """(B, 3, 28, 28) in 0..255, channels u, v, strain -> logits (B, num_classes)."""
+        scaled = flow / 255
+        streams = self.u(scaled[:, 0:1]), self.v(scaled[:, 1:2])
+        return self.head(torch.cat([stream.flatten(1) for stream in streams], 1))
+
+
+def _stream(relu: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inputs, filters in pairwise((1, *FILTERS)):
+        layers += [nn.Conv2d(inputs, filters, 5, padding=2), nn.ReLU() if relu else nn.Identity(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers)
+
+
+BASELINE = Baseline(
+    model=OffApexNet,
+    view="flow@28",
+    recipe=Recipe(epochs=3000, batch_size=64, lr=1e-4, weight_decay=0.0, optimizer="adam"),
+    presets={
+        "meb": {"batch_size": 32, "weight_decay": 1e-3},
+        "no-relu": {"conv_relu": False},
+        # A tenth of the published length: what two processor cores can afford.
+        "short-300": {"epochs": 300},
+    },
+    small={"hidden": 64},
+    paper=Paper(
+        title="OFF-ApexNet on Micro-expression Recognition System",
+        year=2019,
+        url="https://arxiv.org/abs/1805.08699",
+        licence="none published; the port in Off-TANet is GPL",
+        code="https://github.com/ECNU-Cross-Innovation-Lab/PRICAI2021-Off-TANet",
+        printed=(
+            Printed("megc2019-3", "uf1", 0.7196, "unstated"),
+            Printed("megc2019-3", "uar", 0.7096, "unstated"),
+        ),
+    ),
+)
