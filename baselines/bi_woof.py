@@ -66,7 +66,7 @@ def histograms(u: np.ndarray, v: np.ndarray, blocks: int, bins: int) -> np.ndarr
     """
     height, width = u.shape
     block = (np.arange(height) * blocks // height)[:, None] * blocks + np.arange(width) * blocks // width
-    turn = (np.arctan2(v, u).astype(np.float64) + np.pi) / (2 * np.pi)
+    turn = (np.arctan2(v, u, dtype=np.float64) + np.pi) / (2 * np.pi)
     orientation = np.minimum((turn * bins).astype(np.int64), bins - 1)
     votes = np.bincount(
         (block * bins + orientation).ravel(), np.hypot(u, v).ravel(), minlength=blocks**2 * bins

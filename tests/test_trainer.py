@@ -285,3 +285,17 @@ def test_a_probe_takes_a_format_that_clearly_pays(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.95, (True, False): 0.8, (True, True): 0.75}
     monkeypatch.setattr(trainer, "_time_steps", lambda *a: times[a[4].bf16, a[4].channels_last])
     assert trainer.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True)
+
+
+def test_memory_format_of_pictures_and_of_clips():
+    """Both kinds of convolution in one model, which `Module.to` cannot lay."""
+    model = nn.ModuleDict({"flat": nn.Conv2d(3, 4, 3), "deep": nn.Conv3d(3, 4, 3), "last": nn.Linear(4, 2)})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    laid = trainer.Precision(channels_last=True)
+    assert laid.place(model) is model
+    assert model["flat"].weight.is_contiguous(memory_format=torch.channels_last)
+    assert model["deep"].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert laid.lay(torch.zeros(2, 3, 4, 5, 5)).is_contiguous(memory_format=torch.channels_last_3d)
+    plain = torch.zeros(2, 3, 5, 5)
+    assert trainer.Precision().lay(plain) is plain and not laid.lay(plain).is_contiguous()
