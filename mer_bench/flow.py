@@ -33,7 +33,7 @@ def version() -> str:
 
 def encode(onset: np.ndarray, apex: np.ndarray, size: int) -> np.ndarray:
     """(size, size, 3) uint8 of u, v, strain from two BGR crops; a channel without range is 0."""
-    return encode_clip(onset, [apex], size)[0]
+    return np.asarray(encode_clip(onset, [apex], size)[0])
 
 
 def encode_clip(onset: np.ndarray, others: Iterable[np.ndarray], size: int) -> np.ndarray:

@@ -195,10 +195,9 @@ def _reach(data: inputs.Inputs, jitter: float, after: bool) -> np.ndarray:
     onset, apex, offset = (data.clips[c].to_numpy().astype(np.float64) for c in ("onset", "apex", "offset"))
     rise, fall = jitter * (apex - onset) / 4, jitter * (offset - apex) / 4
     forward = fall if after else np.zeros_like(fall)
-    after_onset = data.arrays["onset"].shape[1] - 1 if "onset" in data.arrays else 0
-    most = after_onset, *[data.arrays["apex"].shape[1] // 2] * 2
-    reach = np.stack([np.minimum(np.floor(x), m) for x, m in zip((rise, rise, forward), most, strict=True)], 1)
-    return reach.astype(np.int64)
+    onsets, apexes = len(data.arrays["onset"][0]) if "onset" in data.arrays else 1, len(data.arrays["apex"][0])
+    limits = zip((rise, rise, forward), (onsets - 1, apexes // 2, apexes // 2), strict=True)
+    return np.stack([np.minimum(np.floor(x), most) for x, most in limits], 1).astype(np.int64)
 
 
 def _tables(training: Training, clips: pl.DataFrame, fold: splits.Fold, outcome: Outcome) -> dict[str, pl.DataFrame]:
