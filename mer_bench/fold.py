@@ -101,10 +101,10 @@ def on_device(task: str, view: str, jitter: float, after_apex: bool, device: str
 
 
 @functools.lru_cache(maxsize=8)
-def described(task: str, question: str) -> Mapping[str, np.ndarray]:
-    """What a classical model is shown of every clip, each described once and by itself; `question` is a setting."""
-    setting, classes = Setting.from_dict(json.loads(question)), len(catalog.task(task).classes)
-    return classical.described(builder(setting, classes)(), view_of(task, setting.view).arrays)
+def described(data: inputs.Inputs, classes: int, question: str) -> Mapping[str, np.ndarray]:
+    """What a classical model is shown of every clip, each described once and by itself; `question` is its setting."""
+    model = builder(Setting.from_dict(json.loads(question)), classes)()
+    return classical.described(model, data.arrays)
 
 
 def forget() -> None:
@@ -161,7 +161,7 @@ def _fit_classical(
 ) -> Outcome:
     from mer_bench import trainer
 
-    arrays = described(training.task, json.dumps(training.setting.as_dict(), sort_keys=True))
+    arrays = described(data, classes, json.dumps(training.setting.as_dict(), sort_keys=True))
 
     def shown(rows: np.ndarray) -> dict[str, np.ndarray]:
         return {key: np.asarray(array[rows]) for key, array in arrays.items()}

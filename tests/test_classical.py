@@ -89,17 +89,13 @@ def test_described_ahead_or_in_fit_is_the_same(method: str) -> None:
     assert np.array_equal(found.select("p0", "p1", "p2").to_numpy(), wanted)
 
 
-def test_a_subjects_pixels_describe_nobody_else(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_subjects_pixels_describe_nobody_else(method: str) -> None:
     data = toy.corpus(20)
-    before = fold.described("toy", question(method))[classical.FEATURES]
-    toy.install(monkeypatch, toy.repainted(data, "toy/03"))
-    after = fold.described("toy", question(method))[classical.FEATURES]
+    question = json.dumps(trainings(method)[0].setting.as_dict())
+    before = fold.described(data, 3, question)[classical.FEATURES]
+    after = fold.described(toy.repainted(data, "toy/03"), 3, question)[classical.FEATURES]
     theirs = (data.clips["subject"] == "toy/03").to_numpy()
     assert np.array_equal(before[~theirs], after[~theirs]) and (before[theirs] != after[theirs]).all()
-
-
-def question(method: str) -> str:
-    return json.dumps(trainings(method)[0].setting.as_dict())
 
 
 def test_arrays_of_a_model_that_describes_nothing_stay_as_they_are() -> None:
