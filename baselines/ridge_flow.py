@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.special import softmax
 from sklearn.linear_model import RidgeClassifier
 
+from mer_bench.classical import Ranked
 from mer_bench.contracts import Baseline
 
 
@@ -27,27 +27,15 @@ class RidgeFlow:
     """
 
     def __init__(self, num_classes: int, *, alpha: float = 300.0) -> None:
-        self.num_classes, self.alpha = num_classes, alpha
-        self.classes = np.arange(0)
-        self.ridge: RidgeClassifier | None = None
+        self.ridge = Ranked(num_classes, RidgeClassifier(alpha=alpha, class_weight="balanced"))
 
     def fit(self, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
         """Fit on `flow` (N, S, S, 3) uint8 and labels (N,)."""
-        self.classes = np.unique(labels)
-        # With a single class there is nothing to regress on, and scikit-learn refuses.
-        self.ridge = None
-        if len(self.classes) > 1:
-            self.ridge = RidgeClassifier(alpha=self.alpha, class_weight="balanced").fit(_values(inputs), labels)
+        self.ridge.fit(_values(inputs), labels)
 
     def predict_proba(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         """`flow` (N, S, S, 3) uint8 -> (N, num_classes), rows sum to 1."""
-        scores = np.zeros((len(inputs["flow"]), len(self.classes)))
-        if self.ridge is not None:
-            decision = self.ridge.decision_function(_values(inputs))
-            scores = decision if decision.ndim == 2 else np.stack([-decision, decision], axis=1)
-        probabilities = np.zeros((len(scores), self.num_classes))
-        probabilities[:, self.classes] = softmax(scores, axis=1)
-        return probabilities
+        return self.ridge.predict_proba(_values(inputs))
 
 
 def _values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:

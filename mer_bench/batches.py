@@ -4,6 +4,13 @@ Data are decoded once and stay in (device) memory as bytes; augmentation is a ha
 drawn from the generator it is given and from nothing else.
 
     bytes (N, F, S, S, 3) ─ pick frame ─► (B, 3, S, S) float ─ normalise ─ augment ─► batch
+
+    key           batch                  values
+    onset, apex   (B, 3, S, S)           ImageNet-normalised
+    flow          (B, 3, S, S)           0..255
+    uv            (B, 2, S, S)           pixels
+    clip          (B, 1, T, S, S)        as a picture of three equal channels, ImageNet-normalised by their mean
+    flow_clip     (B, 3, T, S, S)        0..255
 """
 
 from __future__ import annotations
@@ -20,6 +27,9 @@ from mer_bench.contracts import Recipe
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+GREY_MEAN, GREY_STD = 0.449, 0.226
+SCALED_FLOW = ("flow", "flow_clip")
+MOTION = (*SCALED_FLOW, "uv")
 
 
 @dataclass(frozen=True)
@@ -27,11 +37,12 @@ class Data:
     """A view on a device.
 
     Attributes:
-        pictures: view key -> bytes, (N, F, C, H, W) with F = 1 where there is nothing to pick.
+        pictures: view key -> bytes, (N, F, C, H, W), or (N, F, C, T, H, W) for clips, with F = 1 where there is nothing
+            to pick (`uv` is float32).
         labels: (N,) int64.
         reach: (N, 3) int64: how far onset, apex (backwards) and apex (forwards) may move, in frames; zeros without
             jitter.
-        motion: whether channels are flow (u, v, strain) rather than colours.
+        motion: whether channels are flow (u, v and perhaps strain) rather than colours.
     """
 
     pictures: Mapping[str, Tensor]
@@ -44,39 +55,49 @@ def load(arrays: Mapping[str, np.ndarray], labels: np.ndarray, reach: np.ndarray
     """Move a view's bytes to a device once.
 
     Args:
-        arrays: view key -> (N, F, S, S, 3) or (N, S, S, 3) uint8.
+        arrays: view key -> array, as `inputs` lists them.
         labels: (N,) integers.
         reach: see `Data.reach`.
         device: torch device.
     """
-    pictures = {}
-    for key, array in arrays.items():
-        frames = torch.from_numpy(np.array(array))
-        frames = frames if frames.ndim == 5 else frames[:, None]
-        pictures[key] = frames.permute(0, 1, 4, 2, 3).contiguous().to(device)
+    pictures = {key: _laid(key, torch.from_numpy(np.array(array))).to(device) for key, array in arrays.items()}
     targets = torch.from_numpy(labels.astype(np.int64)).to(device)
-    return Data(pictures, targets, torch.from_numpy(reach).to(device), motion="flow" in arrays)
+    return Data(pictures, targets, torch.from_numpy(reach).to(device), motion=bool(set(MOTION) & set(arrays)))
+
+
+def _laid(key: str, stored: Tensor) -> Tensor:
+    """An array as stored, channels last if it has any -> (N, F, C, [T,] H, W)."""
+    if key == "clip":
+        return stored[:, None, None]
+    if key == "flow_clip":
+        return stored.permute(0, 4, 1, 2, 3).contiguous()[:, None]
+    frames = stored if stored.ndim == 5 else stored[:, None]
+    return frames.permute(0, 1, 4, 2, 3).contiguous()
 
 
 def batch(
     data: Data, rows: Tensor, recipe: Recipe | None = None, generator: torch.Generator | None = None
 ) -> dict[str, Tensor]:
-    """Float pictures (B, 3, H, W) of the rows; augmented by the recipe when a generator is given.
+    """Float pictures of the rows, shaped as above; augmented by the recipe when a generator is given.
 
-    Colours are ImageNet-normalised before augmentation, as the published MMNet scripts do; flow stays in 0..255.
+    Colours are ImageNet-normalised before augmentation, as the published MMNet scripts do; flow stays as it is stored.
     """
-    device = data.labels.device
     frames = {key: _middle(data, key, rows) for key in data.pictures}
     if generator is not None and recipe is not None and recipe.jitter > 0 and not data.motion:
         frames = {key: _jitter(data, key, rows, index, generator) for key, index in frames.items()}
     pictures = {key: data.pictures[key][rows, index].float() for key, index in frames.items()}
     if not data.motion:
-        mean = torch.tensor(MEAN, device=device).view(3, 1, 1)
-        std = torch.tensor(STD, device=device).view(3, 1, 1)
-        pictures = {key: (x / 255 - mean) / std for key, x in pictures.items()}
+        pictures = {key: _normalised(key, x) for key, x in pictures.items()}
     if generator is not None and recipe is not None:
         pictures = _augment(pictures, recipe, generator, data.motion)
     return pictures
+
+
+def _normalised(key: str, picture: Tensor) -> Tensor:
+    if key == "clip":
+        return (picture / 255 - GREY_MEAN) / GREY_STD
+    mean, std = (torch.tensor(values, device=picture.device).view(3, 1, 1) for values in (MEAN, STD))
+    return (picture / 255 - mean) / std
 
 
 def _middle(data: Data, key: str, rows: Tensor) -> Tensor:
@@ -98,18 +119,14 @@ def _augment(
 ) -> dict[str, Tensor]:
     """Mirror, rotate, shift and colour-shift every clip; all pictures of a clip move together."""
     first = next(iter(pictures.values()))
-    count, _, height, width = first.shape
+    count, (height, width) = len(first), first.shape[-2:]
     draws = torch.rand(6, count, generator=generator).to(first.device)
     mirrored = draws[0] < recipe.flip
     if recipe.colour and not motion:
         gain, lift = 1 + recipe.colour * (2 * draws[4] - 1), recipe.colour * (2 * draws[5] - 1)
-        pictures = {k: x * gain.view(-1, 1, 1, 1) + lift.view(-1, 1, 1, 1) for k, x in pictures.items()}
+        pictures = {k: x * _along(gain, x) + _along(lift, x) for k, x in pictures.items()}
     if motion and recipe.flip:
-        sign = mirrored.view(-1, 1, 1)
-        # a mirrored face moves the other way: min-max scaled, -u is 255 - u
-        pictures = {
-            k: torch.cat([torch.where(sign, 255 - x[:, 0], x[:, 0])[:, None], x[:, 1:]], 1) for k, x in pictures.items()
-        }
+        pictures = {k: _turned_back(x, mirrored) if k in SCALED_FLOW else x for k, x in pictures.items()}
     if not (recipe.flip or recipe.rotate or recipe.shift):
         return pictures
     angle = (2 * draws[1] - 1) * math.radians(recipe.rotate)
@@ -121,8 +138,34 @@ def _augment(
     cos, sin = torch.cos(angle), torch.sin(angle)
     theta = torch.stack([torch.stack([flip * cos, -sin, moved[0]], 1), torch.stack([flip * sin, cos, moved[1]], 1)], 1)
     grid = nn.functional.affine_grid(theta, [count, 1, height, width], align_corners=False)
-    stacked = torch.cat(list(pictures.values()), 1)
+    # channels and frames of a clip side by side: one warp for all
+    flat = {k: x.flatten(1, -3) for k, x in pictures.items()}
     # uncovered pixels: the mean colour (0 after normalisation); flow has no such value, its border is repeated
     padding = "border" if motion else "zeros"
-    turned = nn.functional.grid_sample(stacked, grid, padding_mode=padding, align_corners=False)
-    return dict(zip(pictures, torch.split(turned, first.shape[1], 1), strict=True))
+    turned = nn.functional.grid_sample(
+        torch.cat(list(flat.values()), 1), grid, padding_mode=padding, align_corners=False
+    )
+    parts = torch.split(turned, [x.shape[1] for x in flat.values()], 1)
+    found = {k: part.reshape(pictures[k].shape) for k, part in zip(pictures, parts, strict=True)}
+    return {k: _vectors_turned(x, flip, cos, sin) if k == "uv" else x for k, x in found.items()}
+
+
+def _along(value: Tensor, picture: Tensor) -> Tensor:
+    """One value a clip, shaped to multiply its picture."""
+    return value.view(-1, *[1] * (picture.ndim - 1))
+
+
+def _turned_back(flow: Tensor, mirrored: Tensor) -> Tensor:
+    """A mirrored face moves the other way: min-max scaled, -u is 255 - u."""
+    u = flow[:, :1]
+    return torch.cat([torch.where(_along(mirrored, u), 255 - u, u), flow[:, 1:]], 1)
+
+
+def _vectors_turned(uv: Tensor, flip: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Vectors (B, 2, H, W) turned with the picture, by the inverse of the matrix that looks pixels up.
+
+    Scaled flow cannot be turned so: its channels have lost their zero and their common scale.
+    """
+    u, v = uv.unbind(1)
+    flip, cos, sin = (_along(x, u) for x in (flip, cos, sin))
+    return torch.stack([flip * (cos * u + sin * v), cos * v - sin * u], 1)

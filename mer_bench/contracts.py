@@ -221,9 +221,10 @@ class Baseline:
 
     Args:
         model: `model(num_classes=K, **options)` gives a torch module whose `forward` arguments are the view's keys, or
-            an object with `fit(inputs, labels)` and `predict_proba(inputs)` on numpy arrays.
-        view: what the model is shown: `onset_apex`, `flow`, with a size of its own (`flow@28`) where it has one; or a
-            function of the model options that returns this.
+            an object with `fit(inputs, labels)` and `predict_proba(inputs)` on numpy arrays (and `describe(clip)`, if
+            what it makes of a clip is dear: see `classical`).
+        view: what the model is shown: `onset_apex`, `apex`, `flow`, `uv`, `clip` or `flow_clip` (see `inputs`), with a
+            size of its own (`flow@28`) where it has one; or a function of the model options that returns this.
         recipe: how it is trained; None for models with a `fit` of their own.
         presets: name -> settings (model options and recipe fields by name).
         small: settings that keep the structure at a size a test can train.
@@ -307,7 +308,7 @@ def resolve(
     view = baseline.view(options) if callable(baseline.view) else baseline.view
     if "@" not in view:
         view = f"{view}@{options.get('image_size', scale.image_size)}"
-    if recipe and recipe.jitter and view.startswith("onset_apex"):
+    if recipe and recipe.jitter and view.startswith(("onset_apex@", "apex@")):
         view += "+near"
     return Setting(model=f"{name}:{preset}" if preset else name, options=options, recipe=recipe, view=view)
 

@@ -1,17 +1,21 @@
-"""Optical flow from onset to apex, as the picture that STSTNet and its successors are shown.
+"""Optical flow from the onset: the picture that STSTNet and its successors are shown, its sequence, and bare vectors.
 
     onset, apex   (h, w, 3) uint8 BGR face crops
     u, v          (WORKING, WORKING) pixels at the working size, right and down positive
     strain        sqrt(u_x^2 + v_y^2 + (u_y + v_x)^2 / 2)
     encoded       (size, size, 3) uint8: u, v, strain, each min-max scaled to 0..255 per clip
+    clip          (frames, size, size, 3) uint8: the same for every frame, scaled by the clip's least and largest value
+    vectors       (size, size, 2) float32: u, v, unscaled
 
 Scaling each channel by itself drops the magnitude, and a border artefact can own the range; it is kept because the
 public pictures of the MEGC 2019 corpora are made so (STSTNet, Liong et al. 2019; strain after Shreve et al. 2011).
+The solver is DIS throughout. Papers of the field often name TV-L1 (Zach et al. 2007): OpenCV has it in its contrib
+build alone, which cannot be installed beside the one used here, and scikit-image is not worth a dependency for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import cv2
@@ -29,8 +33,22 @@ def version() -> str:
 
 def encode(onset: np.ndarray, apex: np.ndarray, size: int) -> np.ndarray:
     """(size, size, 3) uint8 of u, v, strain from two BGR crops; a channel without range is 0."""
-    u, v = field(onset, apex)
-    return np.stack([_scaled(channel, size) for channel in (u, v, strain(u, v))], axis=2)
+    return np.asarray(encode_clip(onset, [apex], size)[0])
+
+
+def encode_clip(onset: np.ndarray, others: Iterable[np.ndarray], size: int) -> np.ndarray:
+    """(frames, size, size, 3) uint8 of u, v, strain from the onset to each other BGR crop.
+
+    A channel has one range over the whole clip, so that motion is seen to grow and fade; without range it is 0.
+    """
+    fields = (field(onset, other) for other in others)
+    channels = zip(*((u, v, strain(u, v)) for u, v in fields), strict=True)
+    return np.stack([_scaled(channel, size) for channel in channels], axis=3)
+
+
+def vectors(onset: np.ndarray, apex: np.ndarray, size: int) -> np.ndarray:
+    """(size, size, 2) float32: u, v in pixels of the working size, whatever `size` is."""
+    return np.stack([resize(channel, size) for channel in field(onset, apex)], axis=2)
 
 
 def field(onset: np.ndarray, apex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,11 +73,12 @@ def resize(picture: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
 
 
-def _scaled(channel: np.ndarray, size: int) -> np.ndarray:
-    small = resize(channel.astype(np.float32), size)
+def _scaled(channel: Sequence[np.ndarray], size: int) -> np.ndarray:
+    """One channel of every frame as (frames, size, size) uint8."""
+    small = np.stack([resize(frame.astype(np.float32), size) for frame in channel])
     low, high = float(small.min()), float(small.max())
     if high == low:
-        return np.zeros((size, size), np.uint8)
+        return np.zeros(small.shape, np.uint8)
     return np.asarray(np.rint((small - low) / (high - low) * 255), np.uint8)
 
 

@@ -7,6 +7,7 @@ runs. Nothing here chooses an epoch or looks at what a test clip's label is, but
 from __future__ import annotations
 
 import functools
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, inputs, metrics, predictions, splits
+from mer_bench import catalog, classical, inputs, metrics, predictions, splits
 from mer_bench.contracts import MerBenchError, Setting
 
 if TYPE_CHECKING:
@@ -103,15 +104,22 @@ def on_device(task: str, view: str, jitter: float, after_apex: bool, device: str
 
     data = view_of(task, view)
     reach = np.zeros((len(data.clips), 3), np.int64)
-    if jitter and "onset" in data.arrays:
+    if jitter and "apex" in data.arrays:
         reach = _reach(data, jitter, after_apex)
     return batches.load(data.arrays, data.clips["label"].to_numpy(), reach, device)
 
 
+@functools.lru_cache(maxsize=8)
+def described(data: inputs.Inputs, classes: int, question: str) -> Mapping[str, np.ndarray]:
+    """What a classical model is shown of every clip, each described once and by itself; `question` is its setting."""
+    model = builder(Setting.from_dict(json.loads(question)), classes)()
+    return classical.described(model, data.arrays)
+
+
 def forget() -> None:
     """Drop what is kept in this process, so that the next command sees the corpora as they are then."""
-    view_of.cache_clear()
-    on_device.cache_clear()
+    for kept in (view_of, on_device, described):
+        kept.cache_clear()
 
 
 def data_of(task: str, setting: Setting, device: str) -> Data:
@@ -163,8 +171,10 @@ def _fit_classical(
 ) -> Outcome:
     from mer_bench import trainer
 
+    arrays = described(data, classes, json.dumps(training.setting.as_dict(), sort_keys=True))
+
     def shown(rows: np.ndarray) -> dict[str, np.ndarray]:
-        return {key: np.asarray(array[rows]) for key, array in data.arrays.items()}
+        return {key: np.asarray(array[rows]) for key, array in arrays.items()}
 
     labels, said = data.clips["label"].to_numpy().astype(np.int64), []
     with trainer.seeded(training.task, training.seed, training.fold, "fit"):
@@ -195,10 +205,9 @@ def _reach(data: inputs.Inputs, jitter: float, after: bool) -> np.ndarray:
     onset, apex, offset = (data.clips[c].to_numpy().astype(np.float64) for c in ("onset", "apex", "offset"))
     rise, fall = jitter * (apex - onset) / 4, jitter * (offset - apex) / 4
     forward = fall if after else np.zeros_like(fall)
-    most = [data.arrays["onset"].shape[1] - 1, *[data.arrays["apex"].shape[1] // 2] * 2]
-    return np.stack([np.minimum(np.floor(x), m) for x, m in zip((rise, rise, forward), most, strict=True)], 1).astype(
-        np.int64
-    )
+    onsets, apexes = len(data.arrays["onset"][0]) if "onset" in data.arrays else 1, len(data.arrays["apex"][0])
+    limits = zip((rise, rise, forward), (onsets - 1, apexes // 2, apexes // 2), strict=True)
+    return np.stack([np.minimum(np.floor(x), most) for x, most in limits], 1).astype(np.int64)
 
 
 def _tables(

@@ -16,11 +16,17 @@ from mer_bench.contracts import MerBenchError, UsageError
 AFTER_ONSET = 4
 AROUND_APEX = 4
 """How many frames `+near` adds: MMNet's scripts move a frame by up to a fifth of a quarter of onset to apex."""
+CLIP_FRAMES = 10
+"""Length of `clip`, as the MEGC 2019 guideline interpolates."""
+FLOW_FRAMES = 8
+"""Length of `flow_clip`."""
+KINDS = ("onset_apex", "apex", "flow", "uv", "clip", "flow_clip")
+WITH_NEAR = ("onset_apex", "apex")
 
 
 @dataclass(frozen=True)
 class View:
-    """A parsed view: `kind` is onset_apex or flow, `size` in pixels, `near` adds neighbouring frames."""
+    """A parsed view: `kind` is one of KINDS, `size` in pixels, `near` adds neighbouring frames."""
 
     kind: str
     size: int
@@ -29,16 +35,32 @@ class View:
     def __str__(self) -> str:
         return f"{self.kind}@{self.size}{'+near' if self.near else ''}"
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Array name -> shape of one clip's array; float32 for `uv`, uint8 for all others."""
+        side, picture = (self.size, self.size), (self.size, self.size, 3)
+        onset, apex = (AFTER_ONSET + 1, 2 * AROUND_APEX + 1) if self.near else (1, 1)
+        shapes: dict[str, dict[str, tuple[int, ...]]] = {
+            "onset_apex": {"onset": (onset, *picture), "apex": (apex, *picture)},
+            "apex": {"apex": (apex, *picture)},
+            "flow": {"flow": picture},
+            "uv": {"uv": (*side, 2)},
+            "clip": {"clip": (CLIP_FRAMES, *side)},
+            "flow_clip": {"flow_clip": (FLOW_FRAMES, *picture)},
+        }
+        return shapes[self.kind]
+
 
 def parse_view(text: str) -> View:
-    """`onset_apex@S`, `onset_apex@S+near` or `flow@S`.
+    """`KIND@S`, or `KIND@S+near` for the kinds that have it.
 
     Raises:
         UsageError: anything else.
     """
-    match = re.fullmatch(r"(onset_apex|flow)@([1-9]\d{0,3})(\+near)?", text)
-    if match is None or (match[1] == "flow" and match[3]):
-        raise UsageError(f"unknown view {text!r}; one of onset_apex@S, onset_apex@S+near, flow@S with S pixels")
+    match = re.fullmatch(rf"({'|'.join(KINDS)})@([1-9]\d{{0,3}})(\+near)?", text)
+    if match is None or (match[3] and match[1] not in WITH_NEAR):
+        known = ", ".join([f"{kind}@S" for kind in KINDS] + [f"{kind}@S+near" for kind in WITH_NEAR])
+        raise UsageError(f"unknown view {text!r}; one of {known} with S pixels")
     return View(match[1], int(match[2]), bool(match[3]))
 
 
@@ -77,12 +99,21 @@ def read(root: Path, row: Mapping[str, Any], number: int) -> np.ndarray:
     return np.asarray(image, np.uint8)
 
 
-def numbers(row: Mapping[str, Any], near: bool) -> dict[str, list[int]]:
-    """The frames of a view: with `near` onset..onset+4, not beyond the apex, and apex-4..apex+4, within the clip."""
+def numbers(row: Mapping[str, Any], view: View) -> dict[str, list[int]]:
+    """The frames that each array of a view is made from (flow: beside the onset, from which it is measured).
+
+    With `near` onset..onset+4, not beyond the apex, and apex-4..apex+4, within the clip. `clip` sees every frame from
+    onset to offset; `flow_clip` as many as it is long, evenly spaced, the onset left out and the offset included
+    (halves to even), so that a short clip shows a frame more than once.
+    """
     onset, apex, offset = row["onset"], row["apex"], row["offset"]
-    if not near:
-        return {"onset": [onset], "apex": [apex]}
-    return {
-        "onset": [min(onset + step, apex) for step in range(AFTER_ONSET + 1)],
-        "apex": [min(max(apex + step, onset), offset) for step in range(-AROUND_APEX, AROUND_APEX + 1)],
+    after, around = (AFTER_ONSET, AROUND_APEX) if view.near else (0, 0)
+    shown = {
+        "onset": [min(onset + step, apex) for step in range(after + 1)],
+        "apex": [min(max(apex + step, onset), offset) for step in range(-around, around + 1)],
+        "flow": [apex],
+        "uv": [apex],
+        "clip": list(range(onset, offset + 1)),
+        "flow_clip": [int(n) for n in np.rint(np.linspace(onset, offset, FLOW_FRAMES + 1))[1:]],
     }
+    return {name: shown[name] for name in view.shapes}

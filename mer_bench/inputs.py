@@ -1,9 +1,13 @@
 """From a task and a view to arrays: clips selected and checked, faces aligned, crops or flow on disk, opened lazily.
 
-    view                 arrays, row-aligned with `clips`, uint8
+    view                 arrays, row-aligned with `clips`, uint8 unless said otherwise
     onset_apex@S         onset (N, 1, S, S, 3), apex (N, 1, S, S, 3)      RGB
     onset_apex@S+near    onset (N, 5, S, S, 3), apex (N, 9, S, S, 3)      the frames around them, for jitter
-    flow@S               flow  (N, S, S, 3)                               u, v, strain
+    apex@S, apex@S+near  apex  (N, 1 or 9, S, S, 3)                       RGB
+    flow@S               flow  (N, S, S, 3)                               u, v, strain from onset to apex, scaled
+    uv@S                 uv    (N, S, S, 2) float32                       the same vectors in pixels, unscaled
+    clip@S               clip  (N, 10, S, S)                              grey, onset to offset, interpolated (TIM)
+    flow_clip@S          flow_clip (N, 8, S, S, 3)                        u, v, strain from onset to 8 later frames
 
 Arrays are prepared once per corpus and view, for every well-formed clip of the corpus and not only a task's, so that
 tasks share them; the folder's name hashes every setting that made them.
@@ -22,7 +26,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from mer_bench import cache, catalog, clips, faces, flow, frames, processes
+from mer_bench import cache, catalog, clips, faces, flow, frames, processes, tim
 from mer_bench.cache import Tick
 from mer_bench.contracts import Dataset, MerBenchError, Task
 from mer_bench.frames import View
@@ -98,7 +102,7 @@ def prepare(name: str, table: pl.DataFrame, view: View, tick: Tick | None = None
     """
     dataset = catalog.dataset(name)
     if dataset.read_flow is not None and view.kind != "flow":
-        raise MerBenchError(f"{name} is released as flow pictures, without frames; choose a model whose view is flow")
+        raise MerBenchError(f"{name} is released as flow pictures, without frames: it has flow@S and no {view}")
     root = cache.root(name, tick)
     # The place of a release is no setting of the arrays, but two releases of one corpus must not share a folder.
     place = "" if dataset.make else str(root)
@@ -128,12 +132,13 @@ def _usable(table: pl.DataFrame, task: Task) -> pl.DataFrame:
 
 def _settings(name: str, table: pl.DataFrame, view: View) -> dict[str, Any]:
     """Every setting that makes a corpus's arrays, in plain types."""
+    more = {"clip": [tim.version()]}.get(view.kind, [])
     return {
         "dataset": name,
         "signature": catalog.dataset(name).signature,
         "clips": cache.key({"rows": table.select(USED).rows()}),
         "view": str(view),
-        "versions": [VERSION, faces.version(), flow.version()],
+        "versions": [VERSION, faces.version(), flow.version(), *more],
     }
 
 
@@ -157,7 +162,7 @@ def _build(
         for name, array in arrays.items():
             if name not in stores:
                 stores[name] = np.lib.format.open_memmap(
-                    folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *array.shape)
+                    folder / f"{name}.npy", mode="w+", dtype=array.dtype, shape=(len(rows), *array.shape)
                 )
             stores[name][done] = array
         if not found:
@@ -184,14 +189,28 @@ def _clip(root: Path, view: View, row: Mapping[str, Any]) -> Clip:
     """One clip's arrays, and whether its face was found."""
     first = frames.read(root, row, row["onset"])
     alignment = faces.align(first)
-    if view.kind == "flow":
-        pair = [faces.crop(image, alignment, flow.WORKING) for image in (first, frames.read(root, row, row["apex"]))]
-        return {"flow": flow.encode(pair[0], pair[1], view.size)}, alignment.found
-    numbers = frames.numbers(row, view.near)
-    images = {n: frames.read(root, row, n) for n in {*numbers["onset"], *numbers["apex"]} - {row["onset"]}}
-    images[row["onset"]] = first
-    cut = {n: faces.crop(image, alignment, view.size)[..., ::-1] for n, image in images.items()}
-    return {name: np.stack([cut[n] for n in ns]) for name, ns in numbers.items()}, alignment.found
+
+    def crop(number: int, size: int) -> np.ndarray:
+        return faces.crop(first if number == row["onset"] else frames.read(root, row, number), alignment, size)
+
+    return _drawn(view, frames.numbers(row, view), row["onset"], crop), alignment.found
+
+
+def _drawn(
+    view: View, numbers: Mapping[str, list[int]], onset: int, crop: Callable[[int, int], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """One clip's arrays; `crop(number, size)` is a frame's aligned BGR crop."""
+    if view.kind in frames.WITH_NEAR:
+        wanted = {number for ns in numbers.values() for number in ns}
+        rgb = {number: crop(number, view.size)[..., ::-1] for number in wanted}
+        return {name: np.stack([rgb[number] for number in ns]) for name, ns in numbers.items()}
+    if view.kind == "clip":
+        grey = [cv2.cvtColor(crop(number, view.size), cv2.COLOR_BGR2GRAY) for number in numbers["clip"]]
+        return {"clip": tim.interpolate(np.stack(grey), frames.CLIP_FRAMES)}
+    start, others = crop(onset, flow.WORKING), [crop(number, flow.WORKING) for number in numbers[view.kind]]
+    if view.kind == "flow_clip":
+        return {"flow_clip": flow.encode_clip(start, others, view.size)}
+    return {view.kind: (flow.vectors if view.kind == "uv" else flow.encode)(start, others[0], view.size)}
 
 
 def _gather(parts: list[np.ndarray], rows: np.ndarray) -> np.ndarray:

@@ -11,12 +11,11 @@ import torch
 from sklearn.linear_model import RidgeClassifier
 from torch import Tensor, nn
 
-from mer_bench import catalog
+from mer_bench import batches, catalog, frames
 from mer_bench.contracts import Baseline, Setting, resolve
 
 CLASSES = 3
 CLIPS = 8
-KEYS = {"onset_apex": ("onset", "apex"), "flow": ("flow",)}
 
 
 def _questions() -> list[str]:
@@ -40,22 +39,21 @@ def _model(question: str, seed: int = 0) -> Any:
     return baseline.model(num_classes=CLASSES, **setting.options)
 
 
-def _keys_and_size(question: str) -> tuple[tuple[str, ...], int]:
-    kind, size = _setting(question)[1].view.removesuffix("+near").split("@")
-    return KEYS[kind], int(size)
+def _shapes(question: str) -> dict[str, tuple[int, ...]]:
+    return frames.parse_view(_setting(question)[1].view.removesuffix("+near")).shapes
 
 
 def _arrays(question: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """Eight clips as the cache keeps them: uint8, channels last."""
-    keys, size = _keys_and_size(question)
+    """Eight clips as the cache keeps them: uint8, channels last, but for `uv`."""
     rng = np.random.default_rng(seed)
-    return {key: rng.integers(0, 256, (CLIPS, size, size, 3), dtype=np.uint8) for key in keys}
+    drawn = {key: rng.integers(0, 256, (CLIPS, *shape), dtype=np.uint8) for key, shape in _shapes(question).items()}
+    return {key: ((value - 127.5) / 58).astype(np.float32) if key == "uv" else value for key, value in drawn.items()}
 
 
 def _tensors(question: str) -> dict[str, Tensor]:
-    """Eight clips as a network is shown them: flow in 0..255, faces normalised."""
-    values = {key: torch.from_numpy(array).permute(0, 3, 1, 2).float() for key, array in _arrays(question).items()}
-    return {key: value if key == "flow" else (value - 127.5) / 58 for key, value in values.items()}
+    """Eight clips as a network is shown them."""
+    data = batches.load(_arrays(question), LABELS, np.zeros((CLIPS, 3), np.int64), "cpu")
+    return batches.batch(data, torch.arange(CLIPS))
 
 
 QUESTIONS = _questions()
@@ -70,7 +68,7 @@ def test_states_what_it_is(question: str) -> None:
     assert isinstance(model, nn.Module) == (question in NETWORKS)
     assert all(p.default is not inspect.Parameter.empty for p in _options(question))
     if isinstance(model, nn.Module):
-        assert tuple(inspect.signature(model.forward).parameters) == _keys_and_size(question)[0]
+        assert tuple(inspect.signature(model.forward).parameters) == tuple(_shapes(question))
     paper = catalog.baseline(question).paper
     assert paper is None or (paper.licence and paper.url.startswith("https://"))
 

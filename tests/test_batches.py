@@ -43,6 +43,16 @@ def flows(count=6, size=SIZE):
     return batches.load({"flow": pictures}, np.arange(count) % 3, np.zeros((count, 3), np.int64), "cpu")
 
 
+def moving(key, count=6, size=SIZE):
+    """A view other than `flow` and `onset_apex`, as `inputs` stores it."""
+    rng = np.random.default_rng(2)
+    side = (size, size)
+    shape = {"uv": (*side, 2), "clip": (4, *side), "flow_clip": (5, *side, 3), "apex": (1, *side, 3)}[key]
+    stored = rng.integers(0, 256, (count, *shape), np.uint8)
+    stored = rng.normal(size=stored.shape).astype(np.float32) if key == "uv" else stored
+    return batches.load({key: stored}, np.arange(count) % 3, np.zeros((count, 3), np.int64), "cpu"), stored
+
+
 def rows(data):
     return torch.arange(len(data.labels))
 
@@ -79,7 +89,14 @@ def slow_warp(picture, angle, moved, mirror, border):
     return out
 
 
-@pytest.mark.parametrize("data", [colours(), flows()], ids=["colours", "flow"])
+OTHERS = ("uv", "clip", "flow_clip", "apex")
+SOME = 0
+"""A generator that mirrors some of four clips."""
+
+
+@pytest.mark.parametrize(
+    "data", [colours(), flows(), *(moving(key)[0] for key in OTHERS)], ids=["colours", "flow", *OTHERS]
+)
 @pytest.mark.parametrize("recipe", [Recipe(), None, Recipe(jitter=0.2, colour=0.0)])
 def test_without_augmentation_nothing_changes_by_a_bit(data, recipe):
     plain, drawn = batches.batch(data, rows(data)), batches.batch(data, rows(data), recipe, generator())
@@ -102,6 +119,22 @@ def test_colours_are_normalised_and_flow_is_not():
     flow = batches.batch(batches.load({"flow": picture}, np.zeros(2), none, "cpu"), torch.arange(2))["flow"]
     assert flow.dtype == torch.float32
     assert (flow.numpy() == picture.transpose(0, 3, 1, 2)).all()
+
+
+def test_other_views_are_laid_out_for_networks():
+    def shown(key):
+        data, stored = moving(key)
+        return batches.batch(data, rows(data))[key].numpy(), stored
+
+    flow_clip, stored = shown("flow_clip")
+    assert flow_clip.dtype == np.float32 and (flow_clip == stored.transpose(0, 4, 1, 2, 3)).all()
+    uv, stored = shown("uv")
+    assert (uv == stored.transpose(0, 3, 1, 2)).all()
+    clip, stored = shown("clip")
+    np.testing.assert_allclose(clip, (stored[:, None] / 255 - 0.449) / 0.226, atol=1e-5)
+    apex, stored = shown("apex")
+    wanted = (stored[:, 0] / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(apex, wanted.transpose(0, 3, 1, 2), atol=1e-5)
 
 
 def test_arrays_on_disk_that_cannot_be_written_are_fine():
@@ -216,6 +249,63 @@ def test_geometry_against_a_slow_warp(settings, motion):
                 start[0] = 255 - start[0]
             wanted = slow_warp(start, angle, moved, mirror, border=motion)
             np.testing.assert_allclose(found[key][clip], wanted, atol=2e-2 if motion else 1e-3)
+
+
+@pytest.mark.parametrize("key", OTHERS)
+@pytest.mark.parametrize("settings", [{"flip": 1.0}, {"flip": 0.5, "rotate": 15.0, "shift": 0.2}])
+def test_geometry_of_other_views_against_a_slow_warp(key, settings):
+    """Every frame of a clip moves alike; what is mirrored moves the other way; bare vectors turn with the picture."""
+    (data, _), recipe = moving(key, 4), Recipe(**settings)
+    plain = batches.batch(data, rows(data))[key].double().numpy()
+    found = batches.batch(data, rows(data), recipe, generator(SOME))[key]
+    draws = torch.rand(6, 4, generator=generator(SOME)).numpy()
+    assert found.shape == plain.shape and 0 < (draws[0] < 0.5).sum() < 4
+    for clip in range(4):
+        mirror = draws[0, clip] < recipe.flip
+        angle = (2 * draws[1, clip] - 1) * math.radians(recipe.rotate)
+        moved = [round((2 * d - 1) * recipe.shift * SIZE) for d in draws[2:4, clip].astype(float)]
+        frames = plain[clip].copy() if plain.ndim == 5 else plain[clip][:, None].copy()
+        if key == "flow_clip" and mirror:
+            frames[0] = 255 - frames[0]
+        border = key in ("uv", "flow_clip")
+        warped = np.stack([slow_warp(frames[:, t], angle, moved, mirror, border) for t in range(frames.shape[1])], 1)
+        if key == "uv":
+            # the picture turns by -angle, then is mirrored; so do its vectors
+            turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+            warped = np.einsum("ij,jthw->ithw", np.diag([-1 if mirror else 1, 1]) @ turn, warped)
+        wanted = warped if plain.ndim == 5 else warped[:, 0]
+        np.testing.assert_allclose(found[clip], wanted, atol=2e-2 if key == "flow_clip" else 1e-3)
+
+
+def test_a_face_that_widens_still_widens_when_turned_and_mirrored():
+    """The field u = x, v = y looks the same from every side; only its border is made up."""
+    y, x = np.mgrid[:21, :21].astype(np.float32) - 10
+    stored = np.tile(np.stack([x, y], 2), (8, 1, 1, 1))
+    data = batches.load({"uv": stored}, np.zeros(8), np.zeros((8, 3), np.int64), "cpu")
+    plain = batches.batch(data, rows(data))["uv"]
+    turned = batches.batch(data, rows(data), Recipe(flip=0.5, rotate=30.0), generator())["uv"]
+    np.testing.assert_allclose(turned[..., 5:-5, 5:-5], plain[..., 5:-5, 5:-5], atol=1e-4)
+
+
+def test_a_grey_clip_changes_its_light_as_one():
+    data, _ = moving("clip", 20)
+    plain = batches.batch(data, rows(data))["clip"]
+    changed = batches.batch(data, rows(data), Recipe(colour=0.2), generator())["clip"]
+    for before, after in zip(plain, changed, strict=True):
+        gain, lift = np.polyfit(before.ravel(), after.ravel(), 1)
+        np.testing.assert_allclose(after, gain * before + lift, atol=1e-4)
+        assert 0.8 < gain < 1.2 and abs(lift) < 0.2
+
+
+def test_an_apex_alone_may_move_in_time():
+    grey = 10 * np.arange(5)[:, None] + np.arange(9)
+    stored = np.broadcast_to(grey[..., None, None, None], (5, 9, SIZE, SIZE, 3)).astype(np.uint8)
+    data = batches.load({"apex": stored}, np.zeros(5), np.array([[0, 2, 1]] * 5), "cpu")
+    seen = set()
+    for number in range(20):
+        pictures = batches.batch(data, rows(data), Recipe(jitter=0.2), generator(number))["apex"]
+        seen |= set((np.rint([unnormalised(p)[0, 0, 0] for p in pictures]) - 10 * np.arange(5)).astype(int).tolist())
+    assert seen == {2, 3, 4, 5}
 
 
 def test_colour_changes_gain_and_lift_of_both_pictures_alike():

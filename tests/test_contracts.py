@@ -176,6 +176,8 @@ def test_scale_leaves_models_with_an_input_of_their_own_alone():
 def test_near_frames_are_loaded_only_to_jitter_colours():
     assert resolve("m", METHOD, "calm").view == "onset_apex@224"
     assert resolve("m", METHOD, "", {"head": "flow"}).view == "flow@224"
+    for view, wanted in (("apex@64", "apex@64+near"), ("clip@64", "clip@64"), ("flow_clip@64", "flow_clip@64")):
+        assert resolve("m", replace(METHOD, view=view)).view == wanted
 
 
 @pytest.mark.parametrize("setting", [resolve("m", METHOD, "deep", {}, SMALL), resolve("c", CLASSICAL)])

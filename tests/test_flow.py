@@ -44,6 +44,33 @@ def test_channels_are_u_v_strain(texture: np.ndarray) -> None:
     assert columns > 0.95
 
 
+def test_a_clip_has_one_range_a_channel(texture: np.ndarray) -> None:
+    others = [moved(texture, [[1, 0, step], [0, 1, -step / 2]]) for step in (0.5, 1.0, 2.0)]
+    clip = flow.encode_clip(texture, others, 56)
+    assert clip.shape == (3, 56, 56, 3) and clip.dtype == np.uint8
+    for channel in range(3):
+        bare = []
+        for other in others:
+            u, v = flow.field(texture, other)
+            whole = (u, v, flow.strain(u, v))[channel].astype(np.float32)
+            bare.append(whole.reshape(56, 4, 56, 4).mean((1, 3)))
+        low, high = np.min(bare), np.max(bare)
+        assert np.abs(clip[..., channel] - (np.array(bare) - low) / (high - low) * 255).max() < 0.51
+    across = clip[:, 8:-8, 8:-8, 0].mean((1, 2))
+    assert across[0] < across[1] < across[2], "the face moves further and further right"
+    assert (flow.encode_clip(texture, others[1:2], 28)[0] == flow.encode(texture, others[1], 28)).all()
+    assert not flow.encode_clip(texture, [texture, texture], 28)[..., 2].any()
+
+
+def test_vectors_are_pixels_of_the_working_size_whatever_theirs(texture: np.ndarray) -> None:
+    after = moved(texture, [[1, 0, 1.5], [0, 1, -0.75]])
+    u, v = flow.field(texture, after)
+    found = flow.vectors(texture, after, 56)
+    assert found.shape == (56, 56, 2) and found.dtype == np.float32
+    for channel, whole in enumerate((u, v)):
+        np.testing.assert_allclose(found[..., channel], whole.reshape(56, 4, 56, 4).mean((1, 3)), atol=1e-5)
+
+
 def test_no_motion_gives_zeros(texture: np.ndarray) -> None:
     flat = np.full_like(texture, 90)
     assert not flow.encode(flat, flat, 28).any()

@@ -50,17 +50,38 @@ def test_a_release_without_frames_and_a_wrong_template_are_told(tmp_path: Path) 
 
 
 def test_near_frames_stay_within_the_clip_and_the_apex_is_in_the_middle() -> None:
-    assert frames.numbers(ROW, near=False) == {"onset": [10], "apex": [13]}
-    near = frames.numbers(ROW, near=True)
+    assert shown("onset_apex@48") == {"onset": [10], "apex": [13]}
+    near = shown("onset_apex@48+near")
     assert near == {"onset": [10, 11, 12, 13, 13], "apex": [10, 10, 11, 12, 13, 14, 15, 15, 15]}
+    assert shown("apex@48+near") == {"apex": near["apex"]}
 
 
-@pytest.mark.parametrize("view", ["onset_apex", "flow@", "flow@28+near", "flow@0", "frames@28", "onset_apex@48+far"])
+def test_flow_is_measured_to_the_apex_and_clips_run_from_onset_to_offset() -> None:
+    assert shown("flow@28") == {"flow": [13]} and shown("uv@28") == {"uv": [13]} and shown("apex@28") == {"apex": [13]}
+    assert shown("clip@28") == {"clip": [10, 11, 12, 13, 14, 15]}
+    assert shown("flow_clip@28", offset=26) == {"flow_clip": [12, 14, 16, 18, 20, 22, 24, 26]}
+
+
+def test_a_short_clip_shows_frames_twice() -> None:
+    assert shown("flow_clip@28") == {"flow_clip": [11, 11, 12, 12, 13, 14, 14, 15]}
+    assert shown("flow_clip@28", apex=10, offset=10) == {"flow_clip": [10] * 8}
+    assert shown("clip@28", apex=10, offset=10) == {"clip": [10]}
+
+
+def shown(view: str, **more: int) -> dict[str, list[int]]:
+    return frames.numbers({**ROW, **more}, frames.parse_view(view))
+
+
+@pytest.mark.parametrize(
+    "view", ["onset_apex", "flow@", "flow@28+near", "uv@0", "frames@28", "apex@48+far", "clip@9+near", "tvl1@28"]
+)
 def test_an_unknown_view_is_told(view: str) -> None:
-    with pytest.raises(UsageError, match="unknown view"):
+    with pytest.raises(UsageError, match=r"unknown view.*one of onset_apex@S, .*flow_clip@S, .*apex@S\+near"):
         frames.parse_view(view)
 
 
-@pytest.mark.parametrize("view", ["onset_apex@48", "onset_apex@48+near", "flow@28"])
+@pytest.mark.parametrize(
+    "view", ["onset_apex@48", "onset_apex@48+near", "apex@9", "flow@28", "uv@100", "clip@128", "flow_clip@28"]
+)
 def test_a_view_survives_parsing(view: str) -> None:
     assert str(frames.parse_view(view)) == view

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mer_bench import cache, catalog, clips, faces, flow, inputs
+from mer_bench import cache, catalog, clips, faces, flow, frames, inputs, tim
 from mer_bench.contracts import Dataset, Mend, MerBenchError, Task
 
 NAME, TASK = "megc2019_flow", "megc2019-flow-3"
@@ -109,6 +109,84 @@ def test_flow_is_that_of_the_crops(world: Callable[..., None], tmp_path: Path) -
     assert (found.arrays["flow"][2] == flow.encode(crops[0], crops[1], 28)).all()
 
 
+def crops(root: Path, clip: str, size: int, numbers: range) -> list[np.ndarray]:
+    """Aligned BGR crops of a clip whose face is not found."""
+    images = [cv2.imread(str(root / clip / f"{number}.png")) for number in numbers]
+    first = cv2.imread(str(root / clip / "2.png"))
+    return [faces.crop(image, faces.centred(first), size) for image in images]
+
+
+def test_apex_alone_is_that_of_the_pair(world: Callable[..., None]) -> None:
+    world({"one": dataset(ONE)}, {"t": task(3, 2)})
+    for more in ("", "+near"):
+        pair, alone = inputs.load("t", f"onset_apex@24{more}"), inputs.load("t", f"apex@24{more}")
+        assert list(alone.arrays) == ["apex"] and (alone.arrays["apex"] == pair.arrays["apex"]).all()
+
+
+def test_vectors_are_those_of_the_crops(world: Callable[..., None], tmp_path: Path) -> None:
+    world({"one": dataset(ONE)}, {"t": task(3, 2)})
+    found = inputs.load("t", "uv@40").arrays["uv"]
+    first, last = crops(tmp_path / "data/one", "c", flow.WORKING, range(2, 9, 6))
+    assert found.shape == (3, 40, 40, 2) and found.dtype == np.float32
+    assert (found[2] == flow.vectors(first, last, 40)).all()
+    assert found[2, 15:25, 15:25, 0].mean() == pytest.approx(6 / 4 * flow.WORKING / 60, rel=0.1)
+
+
+def test_a_clip_is_interpolated_between_onset_and_offset(world: Callable[..., None], tmp_path: Path) -> None:
+    short = row("one/2", "c", "happy", onset=8, apex=8)
+    world({"one": dataset([*ONE[:2], {**short, "offset": 9}])}, {"t": task(3, 2)})
+    found = inputs.load("t", "clip@32").arrays["clip"]
+    assert found.shape == (3, 10, 32, 32) and found.dtype == np.uint8
+    for place, clip, numbers in ((0, "a", range(2, 11)), (2, "c", range(8, 10))):
+        grey = [cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY) for crop in crops(tmp_path / "data/one", clip, 32, numbers)]
+        assert (found[place, 0] == grey[0]).all() and (found[place, -1] == grey[-1]).all()
+        n = len(grey)
+        for step in range(10):
+            x = 0.5 + (n - 1) * step / 9
+            shares = [
+                (1 + 2 * sum(np.cos(np.pi * k * x / n) * np.cos(np.pi * k * (i + 0.5) / n) for k in range(1, n))) / n
+                for i in range(n)
+            ]
+            wanted = sum(share * picture.astype(float) for share, picture in zip(shares, grey, strict=True))
+            assert np.abs(found[place, step] - wanted.clip(0, 255)).max() < 0.51
+
+
+def test_a_flow_clip_is_that_of_the_crops(world: Callable[..., None], tmp_path: Path) -> None:
+    world({"one": dataset(ONE)}, {"t": task(3, 2)})
+    found = inputs.load("t", "flow_clip@28").arrays["flow_clip"]
+    assert found.shape == (3, 8, 28, 28, 3) and found.dtype == np.uint8
+    first, *others = crops(tmp_path / "data/one", "c", flow.WORKING, range(2, 11))
+    assert (found[2] == flow.encode_clip(first, others, 28)).all(), "onset 2, offset 10: every frame once"
+
+
+@pytest.mark.parametrize("view", ["onset_apex@24", "apex@24+near", "flow@24", "uv@24", "clip@24", "flow_clip@24"])
+def test_arrays_are_shaped_as_the_view_says(world: Callable[..., None], view: str) -> None:
+    world({"one": dataset(ONE)}, {"t": task(3, 2)})
+    arrays = inputs.load("t", view).arrays
+    assert {name: array.shape[1:] for name, array in arrays.items()} == frames.parse_view(view).shapes
+
+
+def test_how_clips_are_interpolated_enters_their_key_alone(
+    world: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world({"one": dataset(ONE)}, {"t": task(3, 2)})
+    before = [inputs.load("t", view).key for view in ("clip@24", "flow@24")]
+    monkeypatch.setattr(tim, "VERSION", 99)
+    assert [inputs.load("t", view).key == key for view, key in zip(("clip@24", "flow@24"), before, strict=True)] == [
+        False,
+        True,
+    ]
+
+
+def test_a_frame_missing_inside_a_clip_is_named(world: Callable[..., None], tmp_path: Path) -> None:
+    world({"one": dataset(ONE)}, {"t": task(3, 2)})
+    (tmp_path / "data" / "one" / "c" / "5.png").unlink()
+    inputs.load("t", "flow@24")
+    for view in ("clip@24", "flow_clip@24"):
+        with pytest.raises(MerBenchError, match="one/2/c: frame 5 is missing"):
+            inputs.load("t", view)
+
+
 def test_tasks_of_a_corpus_share_the_arrays(world: Callable[..., None], tmp_path: Path) -> None:
     part = Task(("one",), ("positive", "none"), {"happy": "positive"}, 2, 2)
     ends = task(2, 2, drop={"one/1/b": "a test"})
@@ -188,8 +266,9 @@ def test_a_corpus_of_flow_pictures_gives_flow_alone(world: Callable[..., None]) 
     world({"one": dataset(bare, read_flow=lambda root, row: picture)}, {"t": task(3, 2)})
     assert (inputs.load("t", "flow@28").arrays["flow"] == picture).all()
     assert inputs.load("t", "flow@56").arrays["flow"].shape == (3, 56, 56, 3)
-    with pytest.raises(MerBenchError, match="released as flow pictures"):
-        inputs.load("t", "onset_apex@48")
+    for view in ("onset_apex@48", "apex@48", "uv@48", "clip@48", "flow_clip@48"):
+        with pytest.raises(MerBenchError, match=rf"one is released as flow pictures.*has flow@S and no {view}$"):
+            inputs.load("t", view)
 
 
 def test_key_frames_left_blank_are_told(world: Callable[..., None]) -> None:

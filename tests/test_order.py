@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog")
-PIXELS = ("cache", "frames", "faces", "flow", "inputs")
+WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog", "classical")
+PIXELS = ("cache", "frames", "faces", "flow", "tim", "inputs")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")

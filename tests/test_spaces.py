@@ -6,11 +6,12 @@ import warnings
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import torch
 
-from mer_bench import catalog
+from mer_bench import batches, catalog, frames
 from mer_bench.contracts import Recipe, Scale, Setting, model_options, resolve
 
 SPACES = catalog.names("space")
@@ -63,12 +64,13 @@ def test_suggestions_are_settings_that_build(name: str) -> None:
     for params in _random(name, 40):
         assert set(params) <= known
         setting = resolve(name, baseline, "", params, SMALL)
-        kind, size = setting.view.removesuffix("+near").split("@")
-        keys = {"onset_apex": ("onset", "apex"), "flow": ("flow",)}[kind]
         with torch.device("meta"):  # shapes without numbers: some networks stay large
             model = baseline.model(num_classes=3, **setting.options).eval()
-            inputs = {key: torch.empty(2, 3, int(size), int(size)) for key in keys}
-        assert model(**inputs).shape == (2, 3)
+        shapes = frames.parse_view(setting.view).shapes
+        stored = {key: np.zeros((2, *shape), np.uint8) for key, shape in shapes.items()}
+        data = batches.load(stored, np.zeros(2), np.zeros((2, 3), np.int64), "cpu")
+        shown = {key: value.to("meta") for key, value in batches.batch(data, torch.arange(2)).items()}
+        assert model(**shown).shape == (2, 3)
 
 
 @pytest.mark.parametrize("name", SPACES)

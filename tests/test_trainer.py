@@ -292,3 +292,38 @@ def test_a_probe_takes_a_format_that_clearly_pays(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.95, (True, False): 0.8, (True, True): 0.75}
     monkeypatch.setattr(trainer, "_time_steps", lambda *a: times[a[4].bf16, a[4].channels_last])
     assert trainer.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True)
+
+
+def test_a_probe_offers_no_bf16_to_convolutions_over_time(monkeypatch):
+    times = {(False, False): 1.0, (False, True): 0.5, (True, False): 0.2, (True, True): 0.1}
+    monkeypatch.setattr(trainer, "_time_steps", lambda *a: times[a[4].bf16, a[4].channels_last])
+    assert trainer.probe(lambda: nn.Conv3d(1, 1, 1), RECIPE, flows(8)) == Precision(channels_last=True)
+    assert trainer.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True, channels_last=True)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_two_frames_get_the_gradient_of_their_convolution(channels_last):
+    """In the formats a probe may choose; written as a sum over kernel places."""
+    torch.manual_seed(0)
+    conv = Precision(channels_last=channels_last).place(nn.Conv3d(16, 16, 3, padding=1, bias=False))
+    clip, back = torch.randn(4, 16, 2, 3, 3), torch.randn(4, 16, 2, 3, 3)
+    conv(Precision(channels_last=channels_last).lay(clip)).backward(back)
+    padded = nn.functional.pad(clip, (1,) * 6)
+    for t, y, x in np.ndindex(3, 3, 3):
+        seen = padded[:, :, t : t + 2, y : y + 3, x : x + 3]
+        wanted = torch.einsum("bothw,bithw->oi", back, seen)
+        torch.testing.assert_close(conv.weight.grad[:, :, t, y, x], wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_memory_format_of_pictures_and_of_clips():
+    """Both kinds of convolution in one model, which `Module.to` cannot lay."""
+    model = nn.ModuleDict({"flat": nn.Conv2d(3, 4, 3), "deep": nn.Conv3d(3, 4, 3), "last": nn.Linear(4, 2)})
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    laid = trainer.Precision(channels_last=True)
+    assert laid.place(model) is model
+    assert model["flat"].weight.is_contiguous(memory_format=torch.channels_last)
+    assert model["deep"].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert laid.lay(torch.zeros(2, 3, 4, 5, 5)).is_contiguous(memory_format=torch.channels_last_3d)
+    plain = torch.zeros(2, 3, 5, 5)
+    assert trainer.Precision().lay(plain) is plain and not laid.lay(plain).is_contiguous()
