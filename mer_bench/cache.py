@@ -29,13 +29,12 @@ from mer_bench.contracts import Dataset, MerBenchError
 
 Tick = Callable[[int, int, str], None]
 
-DEFAULT_HOME = "~/.cache/mer-bench"
 FLUSHERS = 16
 
 
 def home() -> Path:
     """The cache folder; it need not exist yet."""
-    return Path(os.environ.get("MER_BENCH_HOME") or DEFAULT_HOME).expanduser().absolute()
+    return catalog.home()
 
 
 def key(settings: Mapping[str, Any]) -> str:
