@@ -122,9 +122,7 @@ def _cross(train: str, test: str) -> Task:
         class_map={**_by_corpus(first), **_by_corpus(second)},
         clips=first.clips + second.clips if first.clips and second.clips else 0,
         subjects=first.subjects + second.subjects if first.subjects and second.subjects else 0,
-        counts=tuple(map(sum, zip(first.counts, second.counts, strict=True)))
-        if first.counts and second.counts
-        else (),
+        counts=tuple(map(sum, zip(first.counts, second.counts, strict=True))) if first.counts and second.counts else (),
         drop={**first.drop, **second.drop},
         scale=second.scale,
         version=max(first.version, second.version),
@@ -138,9 +136,7 @@ def _by_corpus(found: Task) -> dict[str, str]:
     """The class map with `corpus/emotion` keys, so that two tasks can be laid together."""
     corpora = [corpus.split(":")[0] for corpus in found.corpora]
     return {
-        key if "/" in key else f"{corpus}/{key}": value
-        for key, value in found.class_map.items()
-        for corpus in corpora
+        key if "/" in key else f"{corpus}/{key}": value for key, value in found.class_map.items() for corpus in corpora
     }
 
 

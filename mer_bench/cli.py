@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from mer_bench import data
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.progress import progress
 
@@ -27,13 +28,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Micro-expression recognition under one honest leave-one-subject-out protocol.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Corpora on this machine.")
-app.add_typer(data_app, name="data")
+app.add_typer(data.app, name="data")
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="FILE[:PRESET] from baselines/, or a path to your own .py file.")
 ]
 TaskName = Annotated[str, typer.Option("--task", "-t", help="Corpora, class map and pinned list of clips.")]
+TrainOn = Annotated[str, typer.Option("--train", help="With --test: train on this task, test on the other.")]
+TestOn = Annotated[str, typer.Option("--test", help="With --train: the task that is tested, in one fold.")]
+NoMends = Annotated[bool, typer.Option("--no-mends", help="Read sheets as released, without corrections.")]
+Apex = Annotated[str, typer.Option(help="How blank apexes are filled: middle or flow-peak.")]
 Seeds = Annotated[int, typer.Option(help="Repetitions; each is scored on its own.")]
 Sampler = Annotated[str, typer.Option(help="tpe (adaptive); qmc or random (strict).")]
 Rules = Annotated[str, typer.Option(help="Selection rules, comma-separated.", metavar="R,...")]
@@ -170,32 +174,6 @@ def report(
     _console().print(leaderboard.screen(commands.recorded(tracking.open(), task)))
     for file in files:
         print(file, file=sys.stderr)
-
-
-@data_app.command("add")
-def data_add(name: str, path: Path) -> None:
-    """Tell where a corpus was unpacked."""
-    from mer_bench import cache
-
-    typer.echo(f"{name}: {cache.add(name, path)}")
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """Known corpora, their tasks, and whether they are on this machine."""
-    from rich.table import Table
-
-    from mer_bench import cache, catalog
-
-    table = Table("corpus", "tasks", "on this machine", "licence")
-    for name in catalog.names("dataset"):
-        dataset = catalog.dataset(name)
-        try:
-            where = "drawn when first used" if dataset.make else str(cache.root(name))
-        except MerBenchError:
-            where = "no"
-        table.add_row(name, ", ".join(dataset.tasks), where, dataset.licence)
-    _console().print(table)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -133,9 +133,7 @@ def problems(clips: pl.DataFrame) -> list[str]:
                 f"{row['clip']}: onset {onset} <= apex {apex} <= offset {offset} does not hold{_why(row)}; add a Mend"
             )
     blank = clips.filter(pl.col("emotion").is_null() | (pl.col("emotion") == ""))
-    return found + [
-        f"{row['clip']}: emotion is blank{_why(row)}; add a Mend" for row in blank.iter_rows(named=True)
-    ]
+    return found + [f"{row['clip']}: emotion is blank{_why(row)}; add a Mend" for row in blank.iter_rows(named=True)]
 
 
 def _why(row: Mapping[str, Any]) -> str:

@@ -29,7 +29,7 @@ class Training:
     """Everything that determines one fold's training.
 
     Attributes:
-        task, setting, seed, fold: what is trained, and which subject is held out.
+        task, setting, seed, fold: what is trained, and which subject (or corpus) is held out.
         validation: whether the fold's validation subjects are kept back.
         bf16, channels_last: the probe's answer.
         device: cpu, cuda or mps.
@@ -69,8 +69,10 @@ def train(training: Training) -> Finished:
 
     began = time.perf_counter()
     data = view_of(training.task, training.setting.view)
-    fold = next(f for f in splits.loso(data.clips, validation=training.validation) if f.name == training.fold)
-    classes = len(catalog.task(training.task).classes)
+    task = catalog.task(training.task)
+    folds = splits.loso(data.clips, validation=training.validation, by=task.fold, tested=task.tested)
+    fold = next(f for f in folds if f.name == training.fold)
+    classes = len(task.classes)
     fit = _fit_classical if training.setting.recipe is None else _fit_torch
     with one_thread():
         try:

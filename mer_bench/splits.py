@@ -1,6 +1,6 @@
-"""Who is tested, who is trained on: leave one *subject* out.
+"""Who is tested, who is trained on: leave one *subject* out, or one corpus where a task says so.
 
-    clips  ──►  [Fold(name, test, train, validation), ...]    one per subject, sorted by name
+    clips  ──►  [Fold(name, test, train, validation), ...]    one per subject (or corpus), sorted by name
 
 A splitter only splits. Validation is by subject too: about a quarter of a fold's other subjects, chosen so that they
 hold about a quarter of every class. The choice for a fold reads the other subjects alone, in sorted order, and is
@@ -9,6 +9,7 @@ seeded by names, so that nothing about the held-out subject (its labels, its num
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,10 +24,10 @@ TOLERANCE = 0.4
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One held-out subject.
+    """One held-out subject, or corpus.
 
     Args:
-        name: the held-out subject, `corpus/id`.
+        name: what is held out: a subject, `corpus/id`, or a corpus.
         test: rows of its clips in the clips table, ascending int64, as the other two.
         train: rows to fit on; no subject is on two sides.
         validation: rows of the validation subjects; empty where none are kept back.
@@ -44,34 +45,48 @@ class Fold:
 
 
 def loso(
-    clips: pl.DataFrame, *, validation: bool = False, share: float = 0.25, seed: str | int = "validation"
+    clips: pl.DataFrame,
+    *,
+    validation: bool = False,
+    share: float = 0.25,
+    seed: str | int = "validation",
+    by: str = "subject",
+    tested: Sequence[str] = (),
 ) -> list[Fold]:
-    """One fold for each subject of `clips` (columns `subject` and `label`), sorted by subject.
+    """One fold for each subject of `clips` (columns `subject` and `label`), or each corpus, sorted by name.
 
     Args:
         clips: a task's clips; folds hold row numbers of this table.
         validation: keep back validation subjects in each fold.
         share: of the other subjects, and of their clips of every class, that is kept back.
         seed: names the draw; the same name gives the same validation subjects.
+        by: column of what is left out, `subject` or `corpus`.
+        tested: what is left out in turn; everything if empty. The others are only trained on.
 
     Raises:
-        MerBenchError: too few subjects (two are needed, three with validation) or a share outside (0, 1).
+        MerBenchError: too few subjects (two are needed, three with validation), a corpus alone, or a share outside
+            (0, 1).
     """
     subjects, owner = np.unique(clips["subject"].to_numpy(), return_inverse=True)
     if len(subjects) < (2 + validation):
         raise MerBenchError(f"{len(subjects)} subjects are too few to leave one out; {2 + validation} are needed")
     if not 0 < share < 1:
         raise MerBenchError(f"the validation share must lie between 0 and 1, not {share}")
+    groups = clips[by].to_numpy()
+    names = sorted(set(map(str, groups)))
+    if len(names) < 2:
+        raise MerBenchError(f"{names[0]} alone cannot be left out; a fold needs another {by} to train on")
     labels = clips["label"].to_numpy()
     folds = []
-    for held, name in enumerate(map(str, subjects)):
+    for name in names:
+        if tested and name not in tested:
+            continue
+        test = groups == name
         kept = np.zeros(len(subjects), bool)
         if validation:
-            others = owner != held
-            chosen = _choose(owner[others], labels[others], share, named_seed(seed, "validation", name))
+            chosen = _choose(owner[~test], labels[~test], share, named_seed(seed, "validation", name))
             kept[chosen] = True
         back = kept[owner]
-        test = owner == held
         folds.append(Fold(name, *(np.flatnonzero(side) for side in (test, ~test & ~back, back))))
     return folds
 

@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog")
-PIXELS = ("cache", "frames", "faces", "flow", "inputs")
+WORDS = ("contracts", "processes", "facs", "clips", "sheets", "folders", "own", "predictions", "seeds", "catalog")
+PIXELS = ("cache", "frames", "faces", "flow", "apex", "inputs", "audit")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "studies", "tune")
-DOOR = ("ready", "answers", "commands", "progress", "cli")
+DOOR = ("ready", "answers", "commands", "progress", "data", "cli")
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
     "ray": {"tune"},
     "optuna": {"space", "tune", "search_spaces"},
-    "rich": {"leaderboard", "progress", "cli"},
+    "rich": {"leaderboard", "progress", "data", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import clips
+from mer_bench import clips, folders
 from mer_bench.contracts import Dataset, MerBenchError, Task
-from mer_bench.datasets import _folders
 
 CLASSES = {"negative": "ne", "positive": "po", "surprise": "sur"}
 LICENCE = "signed agreement, research only, no passing on; ask the University of Oulu (CMVS)"
@@ -69,20 +68,20 @@ def read_annotations(name: str, camera: str, fps: float, root: Path) -> pl.DataF
 
 def _camera(root: Path, name: str, camera: str) -> str:
     """The camera's folder below the root, a cropped one first; the root itself if it holds the subjects."""
-    homes = _folders.find_folders(root, [camera])
+    homes = folders.find_folders(root, [camera])
     homes = [home for home in homes if next((root / home).glob("*/micro"), None) is not None]
     if not homes and next(root.glob("*/micro"), None) is not None:
         if root.name.casefold() != camera.casefold():
-            raise MerBenchError(f"{name}: subjects lie in {root}, not in a folder {camera}; give the folder above {camera}")
+            raise MerBenchError(
+                f"{name}: subjects lie in {root}, not in a folder {camera}; give the folder above {camera}"
+            )
         return "."
     if not homes:
         raise MerBenchError(f"{name}: no folder {camera}/s1/micro in {root}; give the folder that holds {camera}")
     return min(homes, key=lambda home: ("crop" not in home.casefold(), home.count("/"), home))
 
 
-def _clip(
-    name: str, fps: float, root: Path, folder: Path, subject: str, emotion: str, clip: str
-) -> dict[str, object]:
+def _clip(name: str, fps: float, root: Path, folder: Path, subject: str, emotion: str, clip: str) -> dict[str, object]:
     place = str(folder.relative_to(root))
     match = re.fullmatch(r"s0*(\d+)_(ne|po|sur)_0*(\d+)", clip, re.ASCII | re.IGNORECASE)
     number = re.fullmatch(r"s0*(\d+)", subject, re.ASCII | re.IGNORECASE)
@@ -93,7 +92,7 @@ def _clip(
         remarks.append(f"the folder says subject {number[1]}, the clip {match[1]}")
     if match[2].lower() != CLASSES[emotion]:
         remarks.append(f"the folder says {emotion}, the clip's name {match[2]}")
-    numbered = _folders.numbering(root, place)
+    numbered = folders.numbering(root, place)
     if numbered is None:
         remarks.append("the folder holds no frames")
     elif numbered.remark:
@@ -109,7 +108,7 @@ def _clip(
         "emotion": emotion,
         "action_units": [],
         "sides": [],
-        "frame_path": numbered.template if numbered else f"{_folders.escaped(place)}/image{{frame}}.bmp",
+        "frame_path": numbered.template if numbered else f"{folders.escaped(place)}/image{{frame}}.bmp",
         "source": place,
         "remarks": remarks,
     }

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import polars as pl
 
+from mer_bench import folders, sheets
 from mer_bench.contracts import Dataset, Task
-from mer_bench.datasets import _folders, _sheets
 
 FOUR = ("tense", "disgust", "repression", "surprise")
 LAYOUTS = ("sub{subject}/{clip}", "s{subject}/{clip}")
@@ -26,14 +26,14 @@ LAYOUTS = ("sub{subject}/{clip}", "s{subject}/{clip}")
 
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet."""
-    rows = _sheets.rows(_sheets.find(root, "casme", "casme.xls*", "casme1*.xls*", "casme[-_ ]*.xls*"))
-    subjects = [_sheets.numbered(row, "sub", 2) for row in rows]
+    rows = sheets.rows(sheets.find(root, "casme", "casme.xls*", "casme1*.xls*", "casme[-_ ]*.xls*"))
+    subjects = [sheets.numbered(row, "sub", 2) for row in rows]
     found = [
-        _sheets.annotation("casme", subject, row.cells["clip"], row, fps=60.0)
+        sheets.annotation("casme", subject, row.cells["clip"], row, fps=60.0)
         for subject, row in zip(subjects, rows, strict=True)
     ]
     fields = [{"subject": s, "clip": row.cells["clip"]} for s, row in zip(subjects, rows, strict=True)]
-    return _folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
+    return folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
 
 
 DATASET = Dataset(

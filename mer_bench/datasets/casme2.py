@@ -27,8 +27,8 @@ from pathlib import Path
 
 import polars as pl
 
+from mer_bench import folders, sheets
 from mer_bench.contracts import Dataset, Mend, Task
-from mer_bench.datasets import _folders, _sheets
 
 CLASSES_3 = ("negative", "positive", "surprise")
 CLASSES_5 = ("disgust", "happiness", "repression", "surprise", "others")
@@ -43,14 +43,14 @@ LAYOUTS = ("Cropped/sub{subject}/{clip}", "CASME2-RAW/sub{subject}/{clip}", "sub
 
 def read_annotations(sheet: str, root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet whose name is like `sheet`."""
-    rows = _sheets.rows(_sheets.find(root, "casme2", sheet))
-    subjects = [_sheets.numbered(row, "sub", 2) for row in rows]
+    rows = sheets.rows(sheets.find(root, "casme2", sheet))
+    subjects = [sheets.numbered(row, "sub", 2) for row in rows]
     found = [
-        _sheets.annotation("casme2", subject, row.cells["clip"], row, fps=200.0)
+        sheets.annotation("casme2", subject, row.cells["clip"], row, fps=200.0)
         for subject, row in zip(subjects, rows, strict=True)
     ]
     fields = [{"subject": s, "clip": row.cells["clip"]} for s, row in zip(subjects, rows, strict=True)]
-    return _folders.placed(root, found, LAYOUTS, fields, "reg_img{{frame}}.jpg")
+    return folders.placed(root, found, LAYOUTS, fields, "reg_img{{frame}}.jpg")
 
 
 def _three(negative: Mapping[str, str], clips: int, counts: tuple[int, ...], **more: object) -> Task:

@@ -25,8 +25,8 @@ from pathlib import Path
 
 import polars as pl
 
+from mer_bench import folders, sheets
 from mer_bench.contracts import Dataset, Mend, Task
-from mer_bench.datasets import _folders, _sheets
 
 LAYOUTS = (
     "{folder}/{letter}/color",
@@ -43,12 +43,12 @@ MEB = "corrected so in tvaranka/meb (meb/datasets/datasets.py)"
 def read_annotations(sheet: str, root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet whose name is like `sheet`."""
     found, fields = [], []
-    for row in _sheets.rows(_sheets.find(root, "casme3", sheet)):
-        subject, letter = _sheets.numbered(row, "spNO.", 1), row.cells["clip"]
+    for row in sheets.rows(sheets.find(root, "casme3", sheet)):
+        subject, letter = sheets.numbered(row, "spNO.", 1), row.cells["clip"]
         onset = row.cells["onset"].split(".")[0] or f"row{row.number}"
-        found.append(_sheets.annotation("casme3", subject, f"{letter}_{onset}", row, fps=30.0))
+        found.append(sheets.annotation("casme3", subject, f"{letter}_{onset}", row, fps=30.0))
         fields.append({"folder": f"spNO.{subject}", "letter": letter, "onset": onset})
-    return _folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
+    return folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
 
 
 PART_A = Dataset(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import polars as pl
 
+from mer_bench import folders, sheets
 from mer_bench.contracts import Dataset, Task
-from mer_bench.datasets import _folders, _sheets
 
 SEVEN = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
 LAYOUTS = ("{clip}", "sub{subject}/{clip}", "{subject}/{clip}")
@@ -25,14 +25,14 @@ SYNONYMS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
 
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet; the frame rate is the clip's own where the sheet says it."""
-    rows = _sheets.rows(_sheets.find(root, "dfme", "coding*.xls*", "DFME*.xls*", "DFME*.csv", "*anno*.csv"))
-    subjects = [_sheets.numbered(row, "sub", 3) for row in rows]
+    rows = sheets.rows(sheets.find(root, "dfme", "coding*.xls*", "DFME*.xls*", "DFME*.csv", "*anno*.csv"))
+    subjects = [sheets.numbered(row, "sub", 3) for row in rows]
     found = [
-        _sheets.annotation("dfme", subject, row.cells["clip"], row, fps=None, synonyms=SYNONYMS)
+        sheets.annotation("dfme", subject, row.cells["clip"], row, fps=None, synonyms=SYNONYMS)
         for subject, row in zip(subjects, rows, strict=True)
     ]
     fields = [{"subject": s, "clip": row.cells["clip"]} for s, row in zip(subjects, rows, strict=True)]
-    return _folders.placed(root, found, LAYOUTS, fields, "{{frame:05d}}.png")
+    return folders.placed(root, found, LAYOUTS, fields, "{{frame:05d}}.png")
 
 
 DATASET = Dataset(

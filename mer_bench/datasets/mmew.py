@@ -20,8 +20,8 @@ from pathlib import Path
 
 import polars as pl
 
+from mer_bench import folders, sheets
 from mer_bench.contracts import Dataset, Task
-from mer_bench.datasets import _folders, _sheets
 
 LAYOUTS = (
     "Micro_Expression/{emotion}/{clip}",
@@ -36,14 +36,14 @@ SIX = ("happiness", "surprise", "anger", "disgust", "fear", "sadness")
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet."""
     found, fields = [], []
-    for row in _sheets.rows(_sheets.find(root, "mmew", "MMEW_Micro_Exp*.xls*", "MMEW_Micro_Exp*.csv")):
-        subject, name = _sheets.numbered(row, "S", 2), row.cells["clip"]
-        one = _sheets.annotation("mmew", subject, name, row, fps=90.0, synonyms={"other": "others"})
+    for row in sheets.rows(sheets.find(root, "mmew", "MMEW_Micro_Exp*.xls*", "MMEW_Micro_Exp*.csv")):
+        subject, name = sheets.numbered(row, "S", 2), row.cells["clip"]
+        one = sheets.annotation("mmew", subject, name, row, fps=90.0, synonyms={"other": "others"})
         if not name.upper().startswith(f"S{subject}-"):
             one["remarks"] = [*one["remarks"], f"the name {name} is not one of subject S{subject}"]  # type: ignore[misc]
         found.append(one)
         fields.append({"subject": subject, "emotion": str(one["emotion"]), "clip": name})
-    return _folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
+    return folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
 
 
 DATASET = Dataset(

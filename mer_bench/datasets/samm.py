@@ -16,8 +16,8 @@ from pathlib import Path
 
 import polars as pl
 
+from mer_bench import folders, sheets
 from mer_bench.contracts import Dataset, Mend, Task
-from mer_bench.datasets import _folders, _sheets
 
 MEB = "corrected so in tvaranka/meb (meb/datasets/datasets.py)"
 LAYOUTS = ("SAMM_CROP/{subject}/{clip}", "{subject}/{clip}")
@@ -26,16 +26,16 @@ CLASSES_5 = ("anger", "contempt", "happiness", "other", "surprise")
 
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet; `others` is read as `other`."""
-    rows = _sheets.rows(_sheets.find(root, "samm", "SAMM_Micro_FACS_Codes*.xls*", "SAMM_*Micro_FACS_Codes*.xls*"))
+    rows = sheets.rows(sheets.find(root, "samm", "SAMM_Micro_FACS_Codes*.xls*", "SAMM_*Micro_FACS_Codes*.xls*"))
     found, fields = [], []
     for row in rows:
-        subject, name = _sheets.numbered(row, "", 3), row.cells["clip"]
-        one = _sheets.annotation("samm", subject, name, row, fps=200.0, synonyms={"others": "other"})
+        subject, name = sheets.numbered(row, "", 3), row.cells["clip"]
+        one = sheets.annotation("samm", subject, name, row, fps=200.0, synonyms={"others": "other"})
         if not name.startswith(f"{subject}_"):
             one["remarks"] = [*one["remarks"], f"the name {name} is not one of subject {subject}"]  # type: ignore[misc]
         found.append(one)
         fields.append({"subject": subject, "clip": name})
-    return _folders.placed(root, found, LAYOUTS, fields, "{subject}_{{frame:05d}}.jpg")
+    return folders.placed(root, found, LAYOUTS, fields, "{subject}_{{frame:05d}}.jpg")
 
 
 DATASET = Dataset(

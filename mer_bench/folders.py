@@ -71,7 +71,7 @@ def placed(
     fields: Sequence[Mapping[str, str]],
     default: str,
 ) -> pl.DataFrame:
-    """TABLE 1 of rows that `_sheets.annotation` made, with their frames; arguments as of `templates`."""
+    """TABLE 1 of rows that `sheets.annotation` made, with their frames; arguments as of `templates`."""
     for row, (template, remark) in zip(rows, templates(root, layouts, fields, default), strict=True):
         said = row["remarks"]
         assert isinstance(said, list)

@@ -143,7 +143,9 @@ def _below(
             continue
         blank = [column for column in ("subject", "clip") if column in required and not cells[column]]
         if blank:
-            raise MerBenchError(f"{file} row {number}: {blank[0]} is blank ({', '.join(filter(None, line))}); fill it in")
+            raise MerBenchError(
+                f"{file} row {number}: {blank[0]} is blank ({', '.join(filter(None, line))}); fill it in"
+            )
         found.append(Row(file.name, number, cells))
     if not found:
         raise MerBenchError(f"{file} has no rows below its header; is it the released sheet?")

@@ -1,0 +1,308 @@
+"""A release held against what is known of it: counts expected and found, and every clip that cannot be used.
+
+    sheet ─► TABLE 1 ─► mends ─► apexes ─► counts: corpus, emotions, tasks (with their SHA-256)     Count
+                                       └─► clips: key frames, names, words not read, frames on disk  Finding
+
+Nothing is trained and nothing is written. A finding is an error if its clip cannot be shown, else a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from mer_bench import apex, cache, catalog, clips, frames, processes
+from mer_bench.cache import Tick
+from mer_bench.contracts import Dataset, MerBenchError, Task, UsageError
+
+LONGEST = 20_000
+"""Frames between onset and offset; a longer clip is a slip of the pen, and only its key frames are looked at."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """One line of expected against found; `expected` is empty where no source states it, and nothing can be missed."""
+
+    part: str
+    what: str
+    expected: str
+    found: str
+
+    @property
+    def missed(self) -> bool:
+        """Whether something pinned was not found."""
+        return bool(self.expected) and self.expected != self.found
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about one clip: where it stands, what is wrong or was done, and the cure; an error or a note."""
+
+    clip: str
+    where: str
+    what: str
+    cure: str = ""
+    error: bool = True
+
+    def __str__(self) -> str:
+        where = f" ({self.where})" if self.where else ""
+        return f"{self.clip}{where}: {self.what}" + (f"; {self.cure}" if self.cure else "")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Everything that was found, and the hash of each task's list of clips."""
+
+    name: str
+    counts: tuple[Count, ...]
+    findings: tuple[Finding, ...]
+    sha256: Mapping[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every pinned count was met and every clip can be shown."""
+        return not any(count.missed for count in self.counts) and not any(one.error for one in self.findings)
+
+
+@dataclass(frozen=True)
+class _Release:
+    """One edition on this machine: its table as released, and as used."""
+
+    name: str
+    root: Path
+    dataset: Dataset
+    released: pl.DataFrame
+    used: pl.DataFrame
+    findings: tuple[Finding, ...]
+
+
+def check(name: str, task: str = "", *, every_frame: bool = False, tick: Tick | None = None) -> Audit:
+    """Hold a corpus on this machine against its facts.
+
+    Args:
+        name: `NAME[:EDITION][:OPTION]`; without an edition every edition whose sheet is there.
+        task: look at this task's clips alone.
+        every_frame: open every frame from onset to offset, not the key frames alone.
+        tick: called with (done, total, text).
+
+    Raises:
+        UsageError: an unknown name, or a task of another corpus.
+        MerBenchError: the corpus is not on this machine, or none of its sheets can be read.
+    """
+    wanted = _tasks(name, task)
+    corpora = dict.fromkeys(corpus for one in wanted.values() for corpus in one.corpora) if task else {}
+    releases = _releases(name, corpora, tick)
+    counts = [] if task else [count for release in releases.values() for count in _of_corpus(release)]
+    sums: dict[str, str] = {}
+    asked: set[str] = set()
+    for label, one in wanted.items():
+        if missing := [corpus for corpus in one.corpora if corpus not in releases]:
+            counts.append(Count(label, "clips", "", f"not counted: no sheet of {', '.join(missing)}"))
+            continue
+        chosen = clips.select(pl.concat([releases[corpus].used for corpus in one.corpora]), one)
+        asked |= set(chosen["clip"])
+        sums[label] = clips.sha256(chosen)
+        counts += _of_task(label, one, chosen)
+    findings = [
+        found
+        for release in releases.values()
+        for found in (*release.findings, *_of_clips(release, every_frame, tick))
+        if not task or found.clip in asked
+    ]
+    once = dict.fromkeys(sorted(findings, key=lambda found: (not found.error, found.clip)))
+    return Audit(name, tuple(counts), tuple(once), sums)
+
+
+def _tasks(name: str, task: str) -> dict[str, Task]:
+    """Tasks to count, on the corpus with its options: all of it, those of the edition named, or the one asked for."""
+    stem, *options = name.split(":")
+    known = catalog.dataset(stem)
+    catalog.dataset(name)
+    if task and task not in known.tasks:
+        raise UsageError(f"{stem} has no task {task!r}; known: {', '.join(known.tasks)}")
+    edition = next((option for option in options if option in known.editions), "")
+    rest = [option for option in options if option not in known.editions]
+    found = {}
+    for label in [task] if task else known.tasks:
+        one = known.tasks[label]
+        if task or not edition or f"{stem}:{edition}" in one.corpora:
+            found[label] = replace(one, corpora=tuple(":".join([corpus, *rest]) for corpus in one.corpora))
+    return found
+
+
+def _releases(name: str, corpora: Mapping[str, None], tick: Tick | None) -> dict[str, _Release]:
+    """Every edition whose sheet is there: of the corpus, or of those named.
+
+    Raises:
+        MerBenchError: none can be read; the first reason.
+    """
+    stem, *options = name.split(":")
+    dataset = catalog.dataset(stem)
+    names = list(corpora)
+    if not names:
+        rest = [option for option in options if option not in dataset.editions]
+        chosen = [option for option in options if option in dataset.editions] or ["", *dataset.editions]
+        stems = dataset.made_of or (stem,)
+        names = [":".join(filter(None, [one, edition, *rest])) for one in stems for edition in chosen]
+    found, reasons = {}, []
+    for one in names:
+        try:
+            found[one] = _release(one, tick)
+        except MerBenchError as error:
+            reasons.append(error)
+    if not found or (dataset.made_of and reasons):
+        raise reasons[0]
+    return found
+
+
+def _release(name: str, tick: Tick | None) -> _Release:
+    dataset, root = catalog.dataset(name), cache.root(name, tick)
+    released = used = dataset.read_annotations(root)
+    findings = []
+    for one in dataset.mends:
+        try:
+            used = clips.mend(used, [one])
+        except MerBenchError as error:
+            findings.append(Finding(one.clip, "", str(error).removeprefix(f"{one.clip}: ")))
+            continue
+        before = released.filter(pl.col("clip") == one.clip)
+        said = f"{one.column} {before[one.column][0]} mended to {one.value}: {one.reason}"
+        findings.append(Finding(one.clip, before["source"][0] or "", said, error=False))
+    blank = used.filter(pl.col("apex").is_null())
+    try:
+        used = apex.fill(used, dataset.apex, root, name, tick)
+    except MerBenchError as error:
+        findings.append(Finding(*_split(str(error))))
+    findings += _filled(name, used, set(blank["clip"]))
+    return _Release(name, root, dataset, released, used, tuple(findings))
+
+
+def _filled(name: str, used: pl.DataFrame, blank: set[str]) -> list[Finding]:
+    """What was taken for blank apexes: one line for a corpus without any, else one a clip."""
+    taken = used.filter(pl.col("clip").is_in(list(blank)) & pl.col("apex").is_not_null())
+    if len(taken) and len(taken) == len(used.filter(pl.col("onset").is_not_null())):
+        said = f"no apex is annotated; {taken['apex_source'][0]} taken for all {len(taken)} clips"
+        return [Finding(name, "", said, error=False)]
+    return [
+        Finding(
+            row["clip"], row["source"] or "", f"apex is blank; {row['apex_source']} ({row['apex']}) taken", error=False
+        )
+        for row in taken.iter_rows(named=True)
+    ]
+
+
+def _of_corpus(release: _Release) -> Iterator[Count]:
+    table, facts = release.used, release.dataset
+    part = release.name
+    yield Count(part, "clips", _number(facts.clips), str(len(table)))
+    yield Count(part, "subjects", _number(facts.subjects), str(table["subject"].n_unique()))
+    found = dict(table.group_by("emotion").len().sort("len", descending=True).iter_rows())
+    for emotion in dict.fromkeys([*facts.emotions, *found]):
+        expected = _number(facts.emotions.get(emotion, 0))
+        yield Count(part, f"emotion {emotion}", expected, str(found.get(emotion, 0)))
+    sources = table.filter(pl.col("apex").is_not_null()).group_by("apex_source").len().sort("apex_source").rows()
+    if sources:
+        yield Count(part, "apexes", "", ", ".join(f"{count} {source}" for source, count in sources))
+
+
+def _of_task(label: str, task: Task, chosen: pl.DataFrame) -> Iterator[Count]:
+    yield Count(label, "clips", _number(task.clips), str(len(chosen)))
+    yield Count(label, "subjects", _number(task.subjects), str(chosen["subject"].n_unique()))
+    for number, name in enumerate(task.classes):
+        expected = _number(task.counts[number]) if task.counts else ""
+        yield Count(label, f"class {name}", expected, str(int((chosen["label"] == number).sum())))
+    yield Count(label, "SHA-256", task.sha256, clips.sha256(chosen))
+
+
+def _number(count: int) -> str:
+    return str(count) if count else ""
+
+
+def _of_clips(release: _Release, every_frame: bool, tick: Tick | None) -> Iterator[Finding]:
+    """Violations of the table, words not read, and frames missing or damaged."""
+    where = dict(release.used.select("clip", "source").iter_rows())
+    for line in clips.problems(release.used):
+        clip, what, cure = _split(line)
+        yield Finding(clip, where.get(clip) or "", what.removesuffix(f" ({where.get(clip)})"), cure)
+    known = release.dataset.emotions
+    for row in release.used.iter_rows(named=True):
+        at = row["clip"], row["source"] or ""
+        if known and row["emotion"] and row["emotion"] not in known:
+            cure = f"known: {', '.join(known)}; add a Mend"
+            yield Finding(*at, f"unknown emotion {row['emotion']!r}", cure)
+        for remark in row["remarks"] or ():
+            yield Finding(*at, remark, error=False)
+    look: Callable[[Mapping[str, Any]], list[Finding]] = partial(_looked_at, release.root, every_frame)
+    if release.dataset.read_flow is not None:
+        look = partial(_pictured, release.dataset, release.root)
+    rows = release.used.rows(named=True)
+    with ThreadPoolExecutor(processes.cores()) as pool:
+        for done, found in enumerate(pool.map(look, rows), 1):
+            yield from found
+            if tick:
+                tick(done, len(rows), f"looking at frames of {release.name}")
+
+
+def _pictured(dataset: Dataset, root: Path, row: Mapping[str, Any]) -> list[Finding]:
+    assert dataset.read_flow is not None
+    try:
+        dataset.read_flow(root, row)
+    except MerBenchError as error:
+        return [Finding(*_split(str(error)))]
+    return []
+
+
+def _looked_at(root: Path, every_frame: bool, row: Mapping[str, Any]) -> list[Finding]:
+    """What is wrong with a clip's frames on disk."""
+    onset, middle, offset = row["onset"], row["apex"], row["offset"]
+    if onset is None or offset is None or not row["frame_path"]:
+        return []
+    at = row["clip"], row["source"] or ""
+    keys = [number for number in dict.fromkeys((onset, middle)) if number is not None]
+    between = range(onset, offset + 1) if 0 <= offset - onset <= LONGEST else keys
+    sizes = {number: _size(frames.path(root, row, number)) for number in dict.fromkeys((*keys, *between))}
+    missing = [number for number, size in sizes.items() if size is None]
+    if len(missing) == len(sizes):
+        folder = frames.path(root, row, onset).parent
+        return [Finding(*at, f"none of its frames is in {folder}", "complete the release")]
+    found = []
+    for number in keys:
+        if number in missing:
+            cure = "complete the release, or add a Mend if the sheet is wrong"
+            found.append(Finding(*at, f"frame {number} is missing ({frames.path(root, row, number).name})", cure))
+    if rest := [number for number in missing if number not in keys]:
+        said = f"{len(rest)} of {len(sizes)} frames are missing, {rest[0]} first; onset and apex are there"
+        found.append(Finding(*at, said, error=False))
+    for number, size in sizes.items():
+        if size == 0 or (size and (every_frame or number in keys)):
+            found += _opened(root, row, number)
+    return found
+
+
+def _opened(root: Path, row: Mapping[str, Any], number: int) -> list[Finding]:
+    try:
+        frames.read(root, row, number)
+    except MerBenchError as error:
+        clip, what, cure = _split(str(error))
+        return [Finding(clip, row["source"] or "", f"frame {number}: {what}", cure)]
+    return []
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    """`clip: what; cure` in its parts."""
+    clip, _, rest = line.partition(": ")
+    what, _, cure = rest.rpartition("; ")
+    return (clip, what, cure) if what else (clip, rest, "")

@@ -1,0 +1,178 @@
+"""The `data` commands: which corpora there are, where they lie, and whether they are what they should be."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mer_bench.contracts import Dataset, MerBenchError, UsageError
+from mer_bench.progress import progress
+
+if TYPE_CHECKING:
+    from mer_bench.audit import Audit, Finding
+
+app = typer.Typer(no_args_is_help=True, help="Corpora on this machine.")
+SHOWN = 200
+"""Notes printed at most; every error is."""
+
+
+@app.command("add")
+def add(
+    name: Annotated[str, typer.Argument(help="A known corpus, a new name with --sheet, or your own .py plug-in.")],
+    path: Annotated[Path | None, typer.Argument(help="The folder that the release was unpacked into.")] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="A corpus of your own: CSV with subject, clip, onset, apex, offset, label, folder."),
+    ] = None,
+) -> None:
+    """Tell where a corpus was unpacked, or bring your own."""
+    from mer_bench import cache
+
+    if sheet is not None:
+        if path is not None:
+            raise UsageError("give a PATH or --sheet, not both: frames are looked for beside the sheet")
+        name, path = _own_sheet(name, sheet)
+    elif path is None:
+        raise UsageError(f"mer-bench data add {name} needs the folder of the release, or --sheet FILE")
+    elif name.endswith(".py"):
+        name = _own_plugin(Path(name))
+    typer.echo(f"{name}: {cache.add(name, path)}")
+    typer.echo(f"hold it against what is known of it with: mer-bench data check {name}", err=True)
+
+
+def _own_sheet(name: str, sheet: Path) -> tuple[str, Path]:
+    """Write the plug-in of a sheet; returns the corpus's name and folder."""
+    from mer_bench import cache, own
+
+    file = sheet.expanduser().resolve()
+    _free(name)
+    cache.write_text(cache.home() / "datasets" / f"{name}.py", own.plugin(name, file))
+    return name, file.parent
+
+
+def _own_plugin(file: Path) -> str:
+    """Copy a user's plug-in among the corpora; returns its name."""
+    from mer_bench import cache, catalog
+
+    if not file.is_file():
+        raise UsageError(f"no file {file}; give a path to a .py file that ends in DATASET = Dataset(...)")
+    if not isinstance(getattr(catalog.load("dataset", file.resolve()), "DATASET", None), Dataset):
+        raise UsageError(f"{file.name} must end in DATASET = Dataset(...)")
+    _free(file.stem)
+    place = cache.home() / "datasets" / file.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, place)
+    return file.stem
+
+
+def _free(name: str) -> None:
+    from mer_bench import catalog
+
+    if (catalog.folder("dataset") / f"{name}.py").is_file():
+        raise UsageError(f"{name} is a corpus of the project; choose another name")
+
+
+@app.command("list")
+def show_list() -> None:
+    """Known corpora, their tasks, and whether they are on this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from mer_bench import catalog
+
+    table = Table("corpus", "tasks", "on this machine", "licence")
+    for name in catalog.names("dataset"):
+        dataset = catalog.dataset(name)
+        editions = "".join(f"\n{name}:{edition}" for edition in dataset.editions)
+        table.add_row(name + editions, ", ".join(dataset.tasks), _where(name, dataset), dataset.licence)
+    Console().print(table)
+
+
+def _where(name: str, dataset: Dataset) -> str:
+    from mer_bench import cache
+
+    if dataset.made_of:
+        return f"made of {', '.join(dataset.made_of)}"
+    try:
+        return "drawn when first used" if dataset.make else str(cache.root(name))
+    except MerBenchError:
+        return "no"
+
+
+@app.command("check")
+def check(
+    name: Annotated[str, typer.Argument(help="A corpus, NAME[:EDITION].")],
+    task: Annotated[str, typer.Option("--task", "-t", help="Only this task's clips.")] = "",
+    no_mends: Annotated[bool, typer.Option("--no-mends", help="Read the sheet as released.")] = False,
+    apex: Annotated[str, typer.Option(help="How blank apexes are filled: middle or flow-peak.")] = "",
+    every_frame: Annotated[
+        bool, typer.Option("--every-frame", help="Open every frame, not the key frames alone.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Hold a corpus against what is known of it; exit 1 if a pinned count is missed or a clip cannot be shown."""
+    from mer_bench import audit
+
+    with progress() as tick:
+        found = audit.check(with_options(name, no_mends, apex), task, every_frame=every_frame, tick=tick)
+    if as_json:
+        typer.echo(json.dumps(_plain(found)))
+    else:
+        _print(found)
+    if not found.ok:
+        missed = sum(count.missed for count in found.counts)
+        errors = sum(one.error for one in found.findings)
+        raise MerBenchError(f"{name}: {missed} pinned counts missed, {errors} errors; each is listed with its cure")
+
+
+def with_options(name: str, no_mends: bool, apex: str) -> str:
+    """A corpus's or task's name with what the options ask for."""
+    from mer_bench import catalog
+
+    return ":".join([name, *([catalog.NO_MENDS] if no_mends else []), *([apex] if apex else [])])
+
+
+def _plain(found: Audit) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(found), "ok": found.ok}
+
+
+def _print(found: Audit) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table("part", "what", "expected", "found", "")
+    last = ""
+    for count in found.counts:
+        if count.part != last and last:
+            table.add_section()
+        verdict = Text("MISSED", "bold red") if count.missed else Text("ok" if count.expected else "", "green")
+        table.add_row(
+            count.part if count.part != last else "", count.what, *map(_short, (count.expected, count.found)), verdict
+        )
+        last = count.part
+    console.print(table)
+    for task, sha256 in found.sha256.items():
+        typer.echo(f"{task} {sha256}")
+    for kind, error in (("error", True), ("note", False)):
+        lines = [one for one in found.findings if one.error == error]
+        _lines(kind, lines, len(lines) if error else SHOWN)
+
+
+def _lines(kind: str, lines: list[Finding], most: int) -> None:
+    for one in lines[:most]:
+        typer.echo(f"{kind}: {one}")
+    if len(lines) > most:
+        typer.echo(f"and {len(lines) - most} more such lines; --json prints them all")
+
+
+def _short(text: str) -> str:
+    """A hash by its beginning; it is printed whole below the table."""
+    return f"{text[:12]}..." if len(text) == 64 else text
