@@ -2,9 +2,10 @@
 
     subject, clip, onset, apex, offset, label, folder[, action_units][, fps]
 
-`folder` is where the clip's frames lie, seen from the sheet's own folder; frames are numbered by the last digits of their
-file names, as `onset` and `offset` count them. Labels are the classes, in alphabetical order. A blank apex is filled in by
-the corpus's rule. What was read when the corpus was added is pinned: a sheet that changes later is another corpus.
+`folder` is where the clip's frames lie, seen from the sheet's own folder; frames are numbered by the last digits of
+their file names, as `onset` and `offset` count them. Labels are the classes, in alphabetical order. A blank apex is
+filled in by the corpus's rule. What was read when the corpus was added is pinned: a sheet that changes later is another
+corpus.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     casme.xlsx                      OnsetF, ApexF1, ApexF2, OffsetF; the first apex is read
     sub01/EP01_5/...                frames, numbered as found; sections A and B may lie in folders of their own
 
-Rule for names: `casme/<subject, two digits>/<Filename>`. What the sheet is called in the release, how its frames are named
-and how many clips each class has is not verified, so nothing is pinned but the list as found. MEB uses 189 clips and
-corrects the frames of five rows by number, which nobody lists clip by clip: they are not mended here; `data check
-casme` names what does not hold.
+Rule for names: `casme/<subject, two digits>/<Filename>`. What the sheet is called in the release, how its frames are
+named and how many clips each class has is not verified, so nothing is pinned. MEB uses 189 clips and corrects the
+frames of five rows by number, which nobody lists clip by clip: they are not mended here; `data check casme` names what
+does not hold.
 
 Task `casme-4`: tense, disgust, repression, surprise, the four classes with more than a few clips.
 """

@@ -5,8 +5,8 @@
     Cropped/sub05/EP12_03f/reg_img36.jpg         280x340 faces, read where they are unpacked
     CASME2-RAW/sub05/EP12_03f/img36.jpg          else these
 
-Rule for names: `casme2/<subject, two digits>/<Filename>`. `EP11_01` and `EP11_01f` are different clips; names repeat across
-subjects. Under the name "CASME II" clip sets of 145 to 255 clips were published; the tasks below name theirs:
+Rule for names: `casme2/<subject, two digits>/<Filename>`. `EP11_01` and `EP11_01f` are different clips; names repeat
+across subjects. Under the name "CASME II" clip sets of 145 to 255 clips were published; the tasks below name theirs:
 
     casme2-5          246   disgust, happiness, repression, surprise, others (2014 sheet)
     casme2-5-mmnet    249   the same five on the 2019 sheet; its count for each class is not known to us and not pinned

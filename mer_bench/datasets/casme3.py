@@ -5,8 +5,8 @@
     ME_A/spNO.149/d/color/112.jpg                  whole recordings
     Part_A_ME_clip/frame/spNO.149_d_112/112.jpg    or clips cut out
 
-Rule for names: `casme3/<subject's number>/<Filename>_<Onset>`, all as released: subject and file name alone name 191 clips
-twice. `others` and `Others` are one emotion. Only colour frames are read.
+Rule for names: `casme3/<subject's number>/<Filename>_<Onset>`, all as released: subject and file name alone name 191
+clips twice. `others` and `Others` are one emotion. Only colour frames are read.
 
     casme3-7   860   as annotated
     casme3-4   860   negative = anger, disgust, fear, sad; positive = happy; surprise; others

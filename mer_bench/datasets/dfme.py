@@ -3,10 +3,10 @@
     coding.xlsx                       Subject, Filename, OnsetFrame, ApexFrame, OffsetFrame, Emotion
     <Filename>/00001.png
 
-Rule for names: `dfme/<subject, three digits>/<Filename>`. The totals are the paper's. What the sheet and its columns are
-called is taken from a public loader, not from the release, and is not verified: `data add` names what it misses. The
-challenge of 2024 released 1,856 clips of 176 subjects for training; they are fewer than `dfme-7` pins, so that `check`
-reports them as such. The paper itself evaluates with ten subject-independent folds, not by leaving one subject out.
+Rule for names: `dfme/<subject, three digits>/<Filename>`. The totals are the paper's. What the sheet and its columns
+are called is taken from a public loader, not from the release, and is not verified: `data add` names what it misses.
+The challenge of 2024 released 1,856 clips of 176 subjects for training; they are fewer than `dfme-7` pins, so that
+`check` reports them as such. The paper itself evaluates with ten subject-independent folds, not by leaving one subject out.
 """
 
 from __future__ import annotations

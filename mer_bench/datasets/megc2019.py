@@ -1,8 +1,8 @@
 """MEGC 2019 composite: 442 clips of 68 subjects from CASME II (145), SAMM (133) and SMIC-HS (164), three classes.
 
-It has no release of its own: add `casme2`, `samm` and `smic`. Classes after the challenge's guideline (See et al., FG 2019):
-negative are repression and disgust in CASME II, and anger, contempt, disgust, fear and sadness in SAMM; others are left
-out, and so are sadness, fear and two disgust clips of CASME II. The list is public, and pinned; it is that of
+It has no release of its own: add `casme2`, `samm` and `smic`. Classes after the challenge's guideline (See et al., FG
+2019): negative are repression and disgust in CASME II, and anger, contempt, disgust, fear and sadness in SAMM; others
+are left out, and so are sadness, fear and two disgust clips of CASME II. The list is public, and pinned; it is that of
 `megc2019-flow-3`, whose pictures are public too.
 
     megc2019-3        68 folds, one a subject ("composite database evaluation")

@@ -4,8 +4,8 @@
     Micro_Expression/disgust/S01-04-001/1.jpg                  the release's tree
     Micro_Expression/S01/disgust/S01-04-001/1.jpg              another that its README shows
 
-Rule for names: `mmew/<subject, two digits>/<Filename>`. Counts: MiE-X's public label file for six classes; `others` (66) is
-300 less those. That released crops are 400x400 is from memory and nothing rests on it.
+Rule for names: `mmew/<subject, two digits>/<Filename>`. Counts: MiE-X's public label file for six classes; `others`
+(66) is 300 less those. That released crops are 400x400 is from memory and nothing rests on it.
 
 tvaranka/meb corrects apex and offset of 16 rows by number, which nobody lists clip by clip: they are not mended here.
 `data check mmew` names every such row, with its clip.

@@ -3,8 +3,8 @@
     SAMM_Micro_FACS_Codes_v2.xlsx     a title and notes above, the header on about row 13
     006/006_1_2/006_05588.jpg         four digits in some clips, five in others
 
-Rule for names: `samm/<subject, three digits>/<Filename>`. The resolution (2040x1088) is from memory and nothing rests on
-it. Classes after MEGC 2019 for three, after the field's habit for five.
+Rule for names: `samm/<subject, three digits>/<Filename>`. The resolution (2040x1088) is from memory and nothing rests
+on it. Classes after MEGC 2019 for three, after the field's habit for five.
 
 The mends repeat what tvaranka/meb corrects by row number; each row was found again by its frame numbers, which
 davidnvq/me_recognition lists clip by clip. Objective classes 1 to 7 have 24, 13, 20, 8, 3, 7 and 84 clips.
@@ -50,7 +50,8 @@ DATASET = Dataset(
         Mend("samm/032/032_3_2", "apex", 5130, f"the released apex is blank or at the onset; {MEB}"),
     ),
     emotions={
-        "anger": 57, "other": 26, "happiness": 26, "surprise": 15, "contempt": 12, "disgust": 9, "fear": 8, "sadness": 6,
+        "anger": 57, "other": 26, "happiness": 26, "surprise": 15,
+        "contempt": 12, "disgust": 9, "fear": 8, "sadness": 6,
     },
     clips=159,
     subjects=29,

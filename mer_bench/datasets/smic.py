@@ -1,4 +1,4 @@
-"""SMIC-HS: 164 clips of 16 subjects at 100 frames a second, 640x480 (Li et al., FG 2013); classes are the release's own.
+"""SMIC-HS: 164 clips of 16 subjects at 100 frames a second, 640x480 (Li et al., FG 2013), three classes.
 
 The release has no apex, so the rule that fills it in is part of the question: `middle` between onset and offset, as MEB
 takes it, or `smic:flow-peak`. Apexes that others spotted differ from both and from each other. Layout in `_smic.py`.
