@@ -261,11 +261,11 @@ def _pictured(dataset: Dataset, root: Path, row: Mapping[str, Any]) -> list[Find
 def _looked_at(root: Path, every_frame: bool, row: Mapping[str, Any]) -> list[Finding]:
     """What is wrong with a clip's frames on disk."""
     onset, middle, offset = row["onset"], row["apex"], row["offset"]
-    if onset is None or offset is None or not row["frame_path"]:
-        return []
+    if None in (onset, middle, offset) or not onset <= middle <= offset or not row["frame_path"]:
+        return []  # told already, and its numbers name other frames
     at = row["clip"], row["source"] or ""
-    keys = [number for number in dict.fromkeys((onset, middle)) if number is not None]
-    between = range(onset, offset + 1) if 0 <= offset - onset <= LONGEST else keys
+    keys = tuple(dict.fromkeys((onset, middle)))
+    between = range(onset, offset + 1) if offset - onset <= LONGEST else keys
     sizes = {number: _size(frames.path(root, row, number)) for number in dict.fromkeys((*keys, *between))}
     missing = [number for number, size in sizes.items() if size is None]
     if len(missing) == len(sizes):

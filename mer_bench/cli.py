@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 
+DEFAULT_TASK = "synth-3"
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="FILE[:PRESET] from baselines/, or a path to your own .py file.")
 ]
@@ -53,7 +54,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 @app.command()
 def run(
     model: Model,
-    task: TaskName = "synth-3",
+    task: TaskName = DEFAULT_TASK,
+    train: TrainOn = "",
+    test: TestOn = "",
+    no_mends: NoMends = False,
+    apex: Apex = "",
     seeds: Seeds = 1,
     rules: Rules = "",
     settings: Sets = None,
@@ -71,7 +76,7 @@ def run(
     with progress() as tick:
         answer = commands.run(
             model,
-            task,
+            asked(task, train, test, no_mends, apex),
             seeds=seeds,
             rules=_list(rules),
             settings=parse_settings(settings or []),
@@ -87,7 +92,11 @@ def run(
 @app.command()
 def search(
     model: Model,
-    task: TaskName = "synth-3",
+    task: TaskName = DEFAULT_TASK,
+    train: TrainOn = "",
+    test: TestOn = "",
+    no_mends: NoMends = False,
+    apex: Apex = "",
     trials: Annotated[int, typer.Option(help="Trial 0 is the published structure and recipe.")] = 50,
     sampler: Sampler = "tpe",
     seed: Annotated[int, typer.Option(help="Seed of proposals and trials.")] = 0,
@@ -106,7 +115,7 @@ def search(
     with progress() as tick:
         answer = commands.search(
             model,
-            task,
+            asked(task, train, test, no_mends, apex),
             trials=trials,
             sampler=sampler,
             seed=seed,
@@ -126,7 +135,11 @@ def search(
 def compare(
     model: Model,
     against: Annotated[str, typer.Option(help="The model to compare with.")] = "mmnet",
-    task: TaskName = "synth-3",
+    task: TaskName = DEFAULT_TASK,
+    train: TrainOn = "",
+    test: TestOn = "",
+    no_mends: NoMends = False,
+    apex: Apex = "",
     trials: Annotated[int | None, typer.Option(help="Search both; without it each runs its own recipe.")] = None,
     sampler: Sampler = "tpe",
     seeds: Seeds = 1,
@@ -144,7 +157,7 @@ def compare(
         found = commands.compare(
             model,
             against,
-            task,
+            asked(task, train, test, no_mends, apex),
             trials=trials,
             sampler=sampler,
             settings=parse_settings(settings or []),
@@ -174,6 +187,20 @@ def report(
     _console().print(leaderboard.screen(commands.recorded(tracking.open(), task)))
     for file in files:
         print(file, file=sys.stderr)
+
+
+def asked(task: str, train: str, test: str, no_mends: bool, apex: str) -> str:
+    """The task's full name: `TRAIN>TEST` for two tasks, and what the options ask of its corpora.
+
+    Raises:
+        UsageError: one of --train and --test without the other, or beside --task.
+    """
+    if bool(train) != bool(test):
+        raise UsageError("--train and --test belong together: the first task is trained on, the second tested")
+    if train and task != DEFAULT_TASK:
+        raise UsageError("give --task, or --train and --test")
+    sides = [train, test] if train else [task]
+    return ">".join(data.with_options(side, no_mends, apex) for side in sides)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def damaged(content: bytes) -> str:
         return "is empty"
     cut = {
         # a scan holds no end marker, so the last one belongs behind the last scan's beginning
-        b"\xff\xd8": content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda"),
+        b"\xff\xd8": content.rfind(b"\xff\xd9") <= content.rfind(b"\xff\xda"),
         b"\x89P": b"IEND" not in content[-64:],
         b"BM": len(content) < int.from_bytes(content[2:6], "little"),
     }

@@ -6,7 +6,7 @@
 Rule for names: `dfme/<subject, three digits>/<Filename>`. The totals are the paper's. What the sheet and its columns
 are called is taken from a public loader, not from the release, and is not verified: `data add` names what it misses.
 The challenge of 2024 released 1,856 clips of 176 subjects for training; they are fewer than `dfme-7` pins, so that
-`check` reports them as such. The paper itself evaluates with ten subject-independent folds, not by leaving one subject out.
+`check` reports them as such. The paper itself evaluates with ten subject-independent folds.
 """
 
 from __future__ import annotations
