@@ -17,12 +17,10 @@ from typing import Any
 
 import polars as pl
 
-from mer_bench import apex, cache, catalog, clips, frames, processes
+from mer_bench import apex, cache, catalog, clips, processes
 from mer_bench.cache import Tick
 from mer_bench.contracts import Dataset, MerBenchError, Task, UsageError
-
-LONGEST = 20_000
-"""Frames between onset and offset; a longer clip is a slip of the pen, and only its key frames are looked at."""
+from mer_bench.footage import Finding, as_picture, on_disk, split
 
 
 @dataclass(frozen=True)
@@ -38,21 +36,6 @@ class Count:
     def missed(self) -> bool:
         """Whether something pinned was not found."""
         return bool(self.expected) and self.expected != self.found
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about one clip: where it stands, what is wrong or was done, and the cure; an error or a note."""
-
-    clip: str
-    where: str
-    what: str
-    cure: str = ""
-    error: bool = True
-
-    def __str__(self) -> str:
-        where = f" ({self.where})" if self.where else ""
-        return f"{self.clip}{where}: {self.what}" + (f"; {self.cure}" if self.cure else "")
 
 
 @dataclass(frozen=True)
@@ -172,13 +155,13 @@ def _release(name: str, tick: Tick | None) -> _Release:
             findings.append(Finding(one.clip, "", str(error).removeprefix(f"{one.clip}: ")))
             continue
         before = released.filter(pl.col("clip") == one.clip)
-        said = f"{one.column} {before[one.column][0]} mended to {one.value}: {one.reason}"
+        said = f"{one.column} {_said(before[one.column][0])} mended to {one.value}: {one.reason}"
         findings.append(Finding(one.clip, before["source"][0] or "", said, error=False))
     blank = used.filter(pl.col("apex").is_null())
     try:
         used = apex.fill(used, dataset.apex, root, name, tick)
     except MerBenchError as error:
-        findings.append(Finding(*_split(str(error))))
+        findings.append(Finding(*split(str(error))))
     findings += _filled(name, used, set(blank["clip"]))
     return _Release(name, root, dataset, released, used, tuple(findings))
 
@@ -220,6 +203,10 @@ def _of_task(label: str, task: Task, chosen: pl.DataFrame) -> Iterator[Count]:
     yield Count(label, "SHA-256", task.sha256, clips.sha256(chosen))
 
 
+def _said(value: object) -> str:
+    return "blank" if value is None else str(value)
+
+
 def _number(count: int) -> str:
     return str(count) if count else ""
 
@@ -228,7 +215,7 @@ def _of_clips(release: _Release, every_frame: bool, tick: Tick | None) -> Iterat
     """Violations of the table, words not read, and frames missing or damaged."""
     where = dict(release.used.select("clip", "source").iter_rows())
     for line in clips.problems(release.used):
-        clip, what, cure = _split(line)
+        clip, what, cure = split(line)
         yield Finding(clip, where.get(clip) or "", what.removesuffix(f" ({where.get(clip)})"), cure)
     known = release.dataset.emotions
     for row in release.used.iter_rows(named=True):
@@ -238,71 +225,12 @@ def _of_clips(release: _Release, every_frame: bool, tick: Tick | None) -> Iterat
             yield Finding(*at, f"unknown emotion {row['emotion']!r}", cure)
         for remark in row["remarks"] or ():
             yield Finding(*at, remark, error=False)
-    look: Callable[[Mapping[str, Any]], list[Finding]] = partial(_looked_at, release.root, every_frame)
+    look: Callable[[Mapping[str, Any]], list[Finding]] = partial(on_disk, release.root, every_frame)
     if release.dataset.read_flow is not None:
-        look = partial(_pictured, release.dataset, release.root)
+        look = partial(as_picture, release.dataset, release.root)
     rows = release.used.rows(named=True)
     with ThreadPoolExecutor(processes.cores()) as pool:
         for done, found in enumerate(pool.map(look, rows), 1):
             yield from found
             if tick:
                 tick(done, len(rows), f"looking at frames of {release.name}")
-
-
-def _pictured(dataset: Dataset, root: Path, row: Mapping[str, Any]) -> list[Finding]:
-    assert dataset.read_flow is not None
-    try:
-        dataset.read_flow(root, row)
-    except MerBenchError as error:
-        return [Finding(*_split(str(error)))]
-    return []
-
-
-def _looked_at(root: Path, every_frame: bool, row: Mapping[str, Any]) -> list[Finding]:
-    """What is wrong with a clip's frames on disk."""
-    onset, middle, offset = row["onset"], row["apex"], row["offset"]
-    if None in (onset, middle, offset) or not onset <= middle <= offset or not row["frame_path"]:
-        return []  # told already, and its numbers name other frames
-    at = row["clip"], row["source"] or ""
-    keys = tuple(dict.fromkeys((onset, middle)))
-    between = range(onset, offset + 1) if offset - onset <= LONGEST else keys
-    sizes = {number: _size(frames.path(root, row, number)) for number in dict.fromkeys((*keys, *between))}
-    missing = [number for number, size in sizes.items() if size is None]
-    if len(missing) == len(sizes):
-        folder = frames.path(root, row, onset).parent
-        return [Finding(*at, f"none of its frames is in {folder}", "complete the release")]
-    found = []
-    for number in keys:
-        if number in missing:
-            cure = "complete the release, or add a Mend if the sheet is wrong"
-            found.append(Finding(*at, f"frame {number} is missing ({frames.path(root, row, number).name})", cure))
-    if rest := [number for number in missing if number not in keys]:
-        said = f"{len(rest)} of {len(sizes)} frames are missing, {rest[0]} first; onset and apex are there"
-        found.append(Finding(*at, said, error=False))
-    for number, size in sizes.items():
-        if size == 0 or (size and (every_frame or number in keys)):
-            found += _opened(root, row, number)
-    return found
-
-
-def _opened(root: Path, row: Mapping[str, Any], number: int) -> list[Finding]:
-    try:
-        frames.read(root, row, number)
-    except MerBenchError as error:
-        clip, what, cure = _split(str(error))
-        return [Finding(clip, row["source"] or "", f"frame {number}: {what}", cure)]
-    return []
-
-
-def _size(file: Path) -> int | None:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return None
-
-
-def _split(line: str) -> tuple[str, str, str]:
-    """`clip: what; cure` in its parts."""
-    clip, _, rest = line.partition(": ")
-    what, _, cure = rest.rpartition("; ")
-    return (clip, what, cure) if what else (clip, rest, "")

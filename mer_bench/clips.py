@@ -124,10 +124,11 @@ def mend(clips: pl.DataFrame, mends: Iterable[Mend]) -> pl.DataFrame:
 def problems(clips: pl.DataFrame) -> list[str]:
     """What is wrong with a table: doubled clips, key frames out of order, emotions left blank. One line each."""
     found = [f"{clip}: appears twice; clip names must be unique" for clip in _doubled(clips)]
-    for row in clips.filter(pl.col("onset").is_not_null()).iter_rows(named=True):
+    with_frames = pl.col("onset").is_not_null() | pl.col("frame_path").is_not_null()
+    for row in clips.filter(with_frames).iter_rows(named=True):
         onset, apex, offset = row["onset"], row["apex"], row["offset"]
-        if apex is None or offset is None:
-            found.append(f"{row['clip']}: apex or offset is blank{_why(row)}; add a Mend")
+        if None in (onset, apex, offset):
+            found.append(f"{row['clip']}: onset, apex or offset is blank{_why(row)}; add a Mend")
         elif not onset <= apex <= offset:
             found.append(
                 f"{row['clip']}: onset {onset} <= apex {apex} <= offset {offset} does not hold{_why(row)}; add a Mend"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import clips, folders, sheets
+from mer_bench import annotations, clips, folders, sheets
 from mer_bench.contracts import Dataset, MerBenchError, Task, UsageError
 
 COLUMNS = ("subject", "clip", "onset", "apex", "offset", "emotion", "folder", "action_units", "fps")
@@ -55,10 +55,8 @@ def read_annotations(name: str, sheet: str, root: Path) -> pl.DataFrame:
     for row in rows:
         folder = Path(row.cells["folder"].replace("\\", "/")).as_posix().removeprefix("./")
         if folder.startswith("/") or ".." in folder.split("/"):
-            raise MerBenchError(
-                f"{row.source}: folder {folder!r} lies outside of {root}; put the sheet above the frames"
-            )
-        found.append(sheets.annotation(name, row.cells["subject"], row.cells["clip"], row, fps=None))
+            raise MerBenchError(f"{row.source}: folder {folder!r} is not below {root}; put the sheet above the frames")
+        found.append(annotations.clip(name, row.cells["subject"], row.cells["clip"], row, fps=None))
         fields.append({"folder": folder})
     return folders.placed(root, found, ("{folder}",), fields, "{{frame}}.jpg")
 
@@ -73,7 +71,8 @@ def plugin(name: str, sheet: Path) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UsageError(f"{name!r} cannot name a corpus; use small letters, digits and _")
     table = read_annotations(name, sheet.name, sheet.parent)
-    if found := clips.problems(table.filter(pl.col("apex").is_not_null())):
+    # a blank apex is filled in later, by rule
+    if found := clips.problems(table.with_columns(pl.coalesce("apex", "onset").alias("apex"))):
         raise MerBenchError(found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""))
     labels = sorted(set(table["emotion"]))
     if len(labels) < 2 or table["subject"].n_unique() < 2:

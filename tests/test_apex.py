@@ -80,5 +80,5 @@ def test_found_apexes_are_kept_and_follow_the_sheet(moving, monkeypatch):
 
 
 def test_a_clip_of_one_frame_has_nothing_to_measure(moving):
-    with pytest.raises(MerBenchError, match="c/1/a: no frame after the onset is on disk.*:middle"):
+    with pytest.raises(MerBenchError, match=r"c/1/a: no frame after the onset is on disk.*:middle"):
         apex.fill(clips.table([row("a", 20, None, 25)]), "flow-peak", moving, "c")

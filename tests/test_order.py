@@ -6,8 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = ("contracts", "processes", "facs", "clips", "sheets", "folders", "own", "predictions", "seeds", "catalog")
-PIXELS = ("cache", "frames", "faces", "flow", "apex", "inputs", "audit")
+WORDS = (
+    "contracts",
+    "processes",
+    "facs",
+    "clips",
+    "sheets",
+    "annotations",
+    "folders",
+    "own",
+    "predictions",
+    "seeds",
+    "catalog",
+)
+PIXELS = ("cache", "frames", "faces", "flow", "apex", "inputs", "footage", "audit")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
