@@ -13,7 +13,8 @@ from mer_bench.contracts import Dataset, MerBenchError, UsageError
 from mer_bench.progress import progress
 
 if TYPE_CHECKING:
-    from mer_bench.audit import Audit, Finding
+    from mer_bench.audit import Audit
+    from mer_bench.footage import Finding
 
 app = typer.Typer(no_args_is_help=True, help="Corpora on this machine.")
 SHOWN = 200

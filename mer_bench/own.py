@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import annotations, clips, folders, sheets
+from mer_bench import clips, coding, folders, sheets
 from mer_bench.contracts import Dataset, MerBenchError, Task, UsageError
 
 COLUMNS = ("subject", "clip", "onset", "apex", "offset", "emotion", "folder", "action_units", "fps")
@@ -56,7 +56,7 @@ def read_annotations(name: str, sheet: str, root: Path) -> pl.DataFrame:
         folder = Path(row.cells["folder"].replace("\\", "/")).as_posix().removeprefix("./")
         if folder.startswith("/") or ".." in folder.split("/"):
             raise MerBenchError(f"{row.source}: folder {folder!r} is not below {root}; put the sheet above the frames")
-        found.append(annotations.clip(name, row.cells["subject"], row.cells["clip"], row, fps=None))
+        found.append(coding.clip(name, row.cells["subject"], row.cells["clip"], row, fps=None))
         fields.append({"folder": folder})
     return folders.placed(root, found, ("{folder}",), fields, "{{frame}}.jpg")
 

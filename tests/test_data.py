@@ -19,13 +19,13 @@ b,two,2,4,6,sad,frames/b two,R14A or 17A
 """
 PLUGIN = '''"""A corpus in one file."""
 
-from mer_bench import annotations, clips, sheets
+from mer_bench import clips, coding, sheets
 from mer_bench.contracts import Dataset, Task
 
 
 def read_annotations(root):
     rows = sheets.rows(root / "mine.csv")
-    return clips.table(annotations.clip("plug", row.cells["subject"], row.cells["clip"], row, fps=50) for row in rows)
+    return clips.table(coding.clip("plug", row.cells["subject"], row.cells["clip"], row, fps=50) for row in rows)
 
 
 DATASET = Dataset(

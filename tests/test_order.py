@@ -12,7 +12,7 @@ WORDS = (
     "facs",
     "clips",
     "sheets",
-    "annotations",
+    "coding",
     "folders",
     "own",
     "predictions",

@@ -9,7 +9,7 @@ import releases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mer_bench import annotations, sheets
+from mer_bench import coding, sheets
 from mer_bench.contracts import MerBenchError
 
 HEADER = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion"]
@@ -63,7 +63,7 @@ def test_no_row_and_no_cell_is_lost(tmp_path, rows):
     for row, (_, _, *frames) in zip(found, rows, strict=True):
         for column, cell in zip(("onset", "apex", "offset"), frames, strict=True):
             remarks = []
-            number = annotations.frame(row.cells[column], column, remarks)
+            number = coding.frame(row.cells[column], column, remarks)
             if isinstance(cell, int):
                 assert number == cell and not remarks
             elif number is None:
@@ -77,7 +77,7 @@ def test_no_row_and_no_cell_is_lost(tmp_path, rows):
 )
 def test_a_subject_has_one_spelling(number, prefix, width, tail):
     def spelt(text):
-        return annotations.subject(sheets.Row("s", 2, {"subject": text}), "sub", 2)
+        return coding.subject(sheets.Row("s", 2, {"subject": text}), "sub", 2)
 
     text = f"{prefix}{number:0{width}d}{tail}"
     assert spelt(text) == f"{number:02d}" == spelt(spelt(text))
@@ -87,7 +87,7 @@ def test_a_subject_has_one_spelling(number, prefix, width, tail):
 def test_a_subject_that_is_no_number_is_an_error_never_a_guess(text):
     row = sheets.Row("s.xlsx", 7, {"subject": text})
     try:
-        found = annotations.subject(row, "sub", 2)
+        found = coding.subject(row, "sub", 2)
     except MerBenchError as error:
         assert "s.xlsx row 7" in str(error) and "sub01" in str(error)
     else:
@@ -97,20 +97,20 @@ def test_a_subject_that_is_no_number_is_an_error_never_a_guess(text):
 @pytest.mark.parametrize("text", ["", "/", "-", "?", "N/A", "nan"])
 def test_a_blank_frame_is_blank(text):
     remarks = []
-    assert annotations.frame(text, "apex", remarks) is None
+    assert coding.frame(text, "apex", remarks) is None
     assert remarks == ([f"apex is {text!r}"] if text else [])
 
 
 @pytest.mark.parametrize("text", ["abc", "4.5", "-3", "12 or 13", "1e3", "٣"])
 def test_a_frame_that_is_no_number_is_remarked(text):
     remarks = []
-    assert annotations.frame(text, "apex", remarks) is None and repr(text) in remarks[0]
+    assert coding.frame(text, "apex", remarks) is None and repr(text) in remarks[0]
 
 
 def test_signs_are_folded_and_emotions_in_lower_case(tmp_path):
     row = ["１", "\u00a0EP1 ", 1.0, 2.0, 3.0, "4，5", " Happiness\u00a0"]
     (found,) = sheets.rows(write(tmp_path / "s.xlsx", [HEADER, row]))
-    table = annotations.clip("c", annotations.subject(found, "", 2), found.cells["clip"], found, fps=None)
+    table = coding.clip("c", coding.subject(found, "", 2), found.cells["clip"], found, fps=None)
     assert (table["clip"], table["emotion"], table["action_units"]) == ("c/01/EP1", "happiness", [4, 5])
 
 
@@ -178,7 +178,7 @@ def test_a_folder_that_cannot_be_read(tmp_path):
 def test_a_name_with_a_stroke_is_refused():
     row = sheets.Row("s", 2, {"onset": "1", "emotion": "x"})
     with pytest.raises(MerBenchError, match="holds a stroke"):
-        annotations.clip("c", "1", "a/b", row, fps=None)
+        coding.clip("c", "1", "a/b", row, fps=None)
 
 
 def test_every_alias_belongs_to_one_column():

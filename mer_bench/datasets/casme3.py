@@ -25,7 +25,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import annotations, folders, sheets
+from mer_bench import coding, folders, sheets
 from mer_bench.contracts import Dataset, Mend, Task
 
 LAYOUTS = (
@@ -44,9 +44,9 @@ def read_annotations(sheet: str, root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet whose name is like `sheet`."""
     found, fields = [], []
     for row in sheets.rows(sheets.find(root, "casme3", sheet)):
-        subject, letter = annotations.subject(row, "spNO.", 1), row.cells["clip"]
+        subject, letter = coding.subject(row, "spNO.", 1), row.cells["clip"]
         onset = row.cells["onset"].split(".")[0] or f"row{row.number}"
-        found.append(annotations.clip("casme3", subject, f"{letter}_{onset}", row, fps=30.0))
+        found.append(coding.clip("casme3", subject, f"{letter}_{onset}", row, fps=30.0))
         fields.append({"folder": f"spNO.{subject}", "letter": letter, "onset": onset})
     return folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import annotations, folders, sheets
+from mer_bench import coding, folders, sheets
 from mer_bench.contracts import Dataset, Task
 
 SEVEN = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -26,9 +26,9 @@ SYNONYMS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet; the frame rate is the clip's own where the sheet says it."""
     rows = sheets.rows(sheets.find(root, "dfme", "coding*.xls*", "DFME*.xls*", "DFME*.csv", "*anno*.csv"))
-    subjects = [annotations.subject(row, "sub", 3) for row in rows]
+    subjects = [coding.subject(row, "sub", 3) for row in rows]
     found = [
-        annotations.clip("dfme", subject, row.cells["clip"], row, fps=None, synonyms=SYNONYMS)
+        coding.clip("dfme", subject, row.cells["clip"], row, fps=None, synonyms=SYNONYMS)
         for subject, row in zip(subjects, rows, strict=True)
     ]
     fields = [{"subject": s, "clip": row.cells["clip"]} for s, row in zip(subjects, rows, strict=True)]

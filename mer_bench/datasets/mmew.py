@@ -20,7 +20,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import annotations, folders, sheets
+from mer_bench import coding, folders, sheets
 from mer_bench.contracts import Dataset, Task
 
 LAYOUTS = (
@@ -37,8 +37,8 @@ def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet."""
     found, fields = [], []
     for row in sheets.rows(sheets.find(root, "mmew", "MMEW_Micro_Exp*.xls*", "MMEW_Micro_Exp*.csv")):
-        subject, name = annotations.subject(row, "S", 2), row.cells["clip"]
-        one = annotations.clip("mmew", subject, name, row, fps=90.0, synonyms={"other": "others"})
+        subject, name = coding.subject(row, "S", 2), row.cells["clip"]
+        one = coding.clip("mmew", subject, name, row, fps=90.0, synonyms={"other": "others"})
         if not name.upper().startswith(f"S{subject}-"):
             one["remarks"] = [*one["remarks"], f"the name {name} is not one of subject S{subject}"]  # type: ignore[misc]
         found.append(one)

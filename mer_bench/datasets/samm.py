@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import annotations, folders, sheets
+from mer_bench import coding, folders, sheets
 from mer_bench.contracts import Dataset, Mend, Task
 
 MEB = "corrected so in tvaranka/meb (meb/datasets/datasets.py)"
@@ -29,8 +29,8 @@ def read_annotations(root: Path) -> pl.DataFrame:
     rows = sheets.rows(sheets.find(root, "samm", "SAMM_Micro_FACS_Codes*.xls*", "SAMM_*Micro_FACS_Codes*.xls*"))
     found, fields = [], []
     for row in rows:
-        subject, name = annotations.subject(row, "", 3), row.cells["clip"]
-        one = annotations.clip("samm", subject, name, row, fps=200.0, synonyms={"others": "other"})
+        subject, name = coding.subject(row, "", 3), row.cells["clip"]
+        one = coding.clip("samm", subject, name, row, fps=200.0, synonyms={"others": "other"})
         if not name.startswith(f"{subject}_"):
             one["remarks"] = [*one["remarks"], f"the name {name} is not one of subject {subject}"]  # type: ignore[misc]
         found.append(one)
