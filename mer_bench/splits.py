@@ -84,6 +84,8 @@ def loso(
         test = groups == name
         kept = np.zeros(len(subjects), bool)
         if validation:
+            if len(set(owner[~test])) < 2:
+                raise MerBenchError(f"without {name} one subject is left; two are needed to keep one back")
             chosen = _choose(owner[~test], labels[~test], share, named_seed(seed, "validation", name))
             kept[chosen] = True
         back = kept[owner]
