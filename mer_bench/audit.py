@@ -20,7 +20,7 @@ import polars as pl
 from mer_bench import apex, cache, catalog, clips, processes
 from mer_bench.cache import Tick
 from mer_bench.contracts import Dataset, MerBenchError, Task, UsageError
-from mer_bench.footage import Finding, as_picture, on_disk, split
+from mer_bench.footage import Finding, Footage, as_picture, on_disk, split
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,17 @@ def check(name: str, task: str = "", *, every_frame: bool = False, tick: Tick | 
         asked |= set(chosen["clip"])
         sums[label] = clips.sha256(chosen)
         counts += _of_task(label, one, chosen)
-    findings = [
-        found
-        for release in releases.values()
-        for found in (*release.findings, *_of_clips(release, every_frame, tick))
-        if not task or found.clip in asked
-    ]
+    findings = []
+    for release in releases.values():
+        wanted_clips = asked if task else set(release.used["clip"])
+        footage = _footage(release, wanted_clips, every_frame, tick)
+        there, total = sum(one.there for one in footage), sum(one.wanted for one in footage)
+        counts.append(Count(release.name, "frames on disk", "", f"{there} of {total} from onset to offset"))
+        seen = [finding for one in footage for finding in one.findings]
+        # a mend or an apex that fails stops every task, whichever clips it is about
+        stops = [finding for finding in release.findings if finding.error]
+        told = (*release.findings, *_of_clips(release))
+        findings += [*seen, *stops, *(finding for finding in told if not task or finding.clip in asked)]
     once = dict.fromkeys(sorted(findings, key=lambda found: (not found.error, found.clip)))
     return Audit(name, tuple(counts), tuple(once), sums)
 
@@ -211,8 +216,8 @@ def _number(count: int) -> str:
     return str(count) if count else ""
 
 
-def _of_clips(release: _Release, every_frame: bool, tick: Tick | None) -> Iterator[Finding]:
-    """Violations of the table, words not read, and frames missing or damaged."""
+def _of_clips(release: _Release) -> Iterator[Finding]:
+    """Violations of the table, and words not read."""
     where = dict(release.used.select("clip", "source").iter_rows())
     for line in clips.problems(release.used):
         clip, what, cure = split(line)
@@ -225,12 +230,18 @@ def _of_clips(release: _Release, every_frame: bool, tick: Tick | None) -> Iterat
             yield Finding(*at, f"unknown emotion {row['emotion']!r}", cure)
         for remark in row["remarks"] or ():
             yield Finding(*at, remark, error=False)
-    look: Callable[[Mapping[str, Any]], list[Finding]] = partial(on_disk, release.root, every_frame)
+
+
+def _footage(release: _Release, wanted: set[str], every_frame: bool, tick: Tick | None) -> list[Footage]:
+    """What is on disk of each clip."""
+    look: Callable[[Mapping[str, Any]], Footage] = partial(on_disk, release.root, every_frame)
     if release.dataset.read_flow is not None:
         look = partial(as_picture, release.dataset, release.root)
-    rows = release.used.rows(named=True)
+    rows = [row for row in release.used.iter_rows(named=True) if row["clip"] in wanted]
+    found = []
     with ThreadPoolExecutor(processes.cores()) as pool:
-        for done, found in enumerate(pool.map(look, rows), 1):
-            yield from found
+        for one in pool.map(look, rows):
+            found.append(one)
             if tick:
-                tick(done, len(rows), f"looking at frames of {release.name}")
+                tick(len(found), len(rows), f"looking at frames of {release.name}")
+    return found

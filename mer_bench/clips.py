@@ -4,7 +4,7 @@ clip          str         corpus/subject/name, the clip's name everywhere
 corpus        str
 subject       str         corpus/id: ids collide between corpora
 onset, apex, offset       int32, frame numbers as on disk (null where the corpus is released without frames)
-apex_source   str         annotated, middle, flow-peak
+apex_source   str         annotated, mended, middle, flow-peak; null where there is no apex
 fps           float64
 emotion       str         as annotated, in lower case
 action_units  list[int32]
@@ -117,7 +117,11 @@ def mend(clips: pl.DataFrame, mends: Iterable[Mend]) -> pl.DataFrame:
                 "or fix the mend's name"
             )
         new = pl.when(pl.col("clip") == m.clip).then(pl.lit(m.value)).otherwise(pl.col(m.column))
-        clips = clips.with_columns(new.cast(COLUMNS[m.column]).alias(m.column))
+        changed = [new.cast(COLUMNS[m.column]).alias(m.column)]
+        if m.column == "apex":
+            how = pl.when(pl.col("clip") == m.clip).then(pl.lit("mended")).otherwise(pl.col("apex_source"))
+            changed.append(how.alias("apex_source"))
+        clips = clips.with_columns(changed)
     return clips
 
 

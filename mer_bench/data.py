@@ -126,8 +126,9 @@ def check(
         _print(found)
     if not found.ok:
         missed = sum(count.missed for count in found.counts)
-        errors = sum(one.error for one in found.findings)
-        raise MerBenchError(f"{name}: {missed} pinned counts missed, {errors} errors; each is listed with its cure")
+        errors = len({one.clip for one in found.findings if one.error})
+        whole = "is the release complete, and its sheet the one meant?" if missed else "each is listed with its cure"
+        raise MerBenchError(f"{name}: {missed} pinned counts missed, {errors} clips in error; {whole}")
 
 
 def with_options(name: str, no_mends: bool, apex: str) -> str:

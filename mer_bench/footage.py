@@ -29,21 +29,30 @@ class Finding:
         return f"{self.clip}{where}: {self.what}" + (f"; {self.cure}" if self.cure else "")
 
 
-def as_picture(dataset: Dataset, root: Path, row: Mapping[str, Any]) -> list[Finding]:
-    """What is wrong with a clip that is released as a flow picture."""
+@dataclass(frozen=True)
+class Footage:
+    """One clip's frames from onset to offset: how many there should be, how many there are, what is wrong."""
+
+    wanted: int = 0
+    there: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+def as_picture(dataset: Dataset, root: Path, row: Mapping[str, Any]) -> Footage:
+    """A clip that is released as a flow picture."""
     assert dataset.read_flow is not None
     try:
         dataset.read_flow(root, row)
     except MerBenchError as error:
-        return [Finding(*split(str(error)))]
-    return []
+        return Footage(1, 0, (Finding(*split(str(error))),))
+    return Footage(1, 1)
 
 
-def on_disk(root: Path, every_frame: bool, row: Mapping[str, Any]) -> list[Finding]:
-    """What is wrong with a clip's frames on disk."""
+def on_disk(root: Path, every_frame: bool, row: Mapping[str, Any]) -> Footage:
+    """A clip's frames on disk: key frames opened (or every one), the others counted."""
     onset, middle, offset = row["onset"], row["apex"], row["offset"]
     if None in (onset, middle, offset) or not onset <= middle <= offset or not row["frame_path"]:
-        return []  # told already, and its numbers name other frames
+        return Footage()  # told already, and its numbers name other frames
     at = row["clip"], row["source"] or ""
     keys = tuple(dict.fromkeys((onset, middle)))
     between = range(onset, offset + 1) if offset - onset <= LONGEST else keys
@@ -51,19 +60,23 @@ def on_disk(root: Path, every_frame: bool, row: Mapping[str, Any]) -> list[Findi
     missing = [number for number, size in sizes.items() if size is None]
     if len(missing) == len(sizes):
         folder = frames.path(root, row, onset).parent
-        return [Finding(*at, f"none of its frames is in {folder}", "complete the release")]
-    found = []
-    for number in keys:
-        if number in missing:
-            cure = "complete the release, or add a Mend if the sheet is wrong"
-            found.append(Finding(*at, f"frame {number} is missing ({frames.path(root, row, number).name})", cure))
+        return Footage(len(sizes), 0, (Finding(*at, f"none of its frames is in {folder}", "complete the release"),))
+    found = [
+        Finding(
+            *at,
+            f"frame {number} is missing ({frames.path(root, row, number).name})",
+            "complete the release, or add a Mend if the sheet is wrong",
+        )
+        for number in keys
+        if number in missing
+    ]
     if rest := [number for number in missing if number not in keys]:
-        said = f"{len(rest)} of {len(sizes)} frames are missing, {rest[0]} first; onset and apex are there"
+        said = f"{len(rest)} of {len(sizes)} frames are missing, {rest[0]} first; onset and apex are what is shown"
         found.append(Finding(*at, said, error=False))
     for number, size in sizes.items():
         if size == 0 or (size and (every_frame or number in keys)):
             found += _opened(root, row, number)
-    return found
+    return Footage(len(sizes), len(sizes) - len(missing), tuple(found))
 
 
 def _opened(root: Path, row: Mapping[str, Any], number: int) -> list[Finding]:

@@ -98,6 +98,14 @@ def test_a_mend_that_matches_no_clip_is_an_error(world, name, tmp_path, monkeypa
         clips.mend(table, catalog.dataset(name).mends)
 
 
+def test_a_mend_that_matches_no_clip_fails_the_check_of_every_task(own):
+    root = own("samm")
+    rows = [row for row in releases.rows_of("samm/SAMM_Micro_FACS_Codes_v2.csv") if row[1] != "013_1_9"]
+    releases.write_xlsx(root / "SAMM_Micro_FACS_Codes_v2.xlsx", rows)
+    found = audit.check("samm", "samm-5")
+    assert any("matches no clip" in line and "samm/013/013_1_9" in line for line in errors(found))
+
+
 # CASME II
 
 

@@ -109,6 +109,7 @@ DATASET = replace(
             mends=(),
             emotions=dict.fromkeys(SHEET_2014.emotions, 0),
             clips=0,
+            subjects=0,
             tasks={},
         )
     },
