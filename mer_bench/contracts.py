@@ -97,6 +97,21 @@ APEX_RULES = (MIDDLE, FLOW_PEAK)
 
 
 @dataclass(frozen=True)
+class Public:
+    """Public files of a corpus that the user may fetch: a git repository at a pinned commit, with SHA-256 sums.
+
+    `paths` are the files and folders wanted of it, `sums` the list of sums (`fetch.listed`), and `state` says under
+    what terms the files lie there; it is told before anything is fetched.
+    """
+
+    url: str
+    commit: str
+    paths: tuple[str, ...]
+    sums: Path
+    state: str
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A corpus: facts as data, and how to read its sheet.
 
@@ -117,6 +132,7 @@ class Dataset:
         clips: expected number of clips in the whole sheet; 0 where no source states it.
         subjects: likewise.
         editions: other releases of the same corpus (another sheet, another camera), asked for as `NAME:EDITION`.
+        public: where files of it lie in public, if any do.
         made_of: for composites without a release of their own: the corpora to add instead.
     """
 
@@ -134,6 +150,7 @@ class Dataset:
     clips: int = 0
     subjects: int = 0
     editions: Mapping[str, Dataset] = field(default_factory=dict)
+    public: Public | None = None
     made_of: tuple[str, ...] = ()
 
 

@@ -77,6 +77,24 @@ def _free(name: str) -> None:
         raise UsageError(f"{name} is a corpus of the project; choose another name")
 
 
+@app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(help="A corpus with public files: megc2019_flow.")],
+    source: Annotated[str, typer.Option("--from", help="A git URL, a clone or a folder; else the published one.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="The terms are known; do not ask.")] = False,
+) -> None:
+    """Fetch public files at a pinned commit, checked against SHA-256 sums; the terms are told first."""
+    from mer_bench import fetch as fetching
+
+    wanted = fetching.public(name)
+    typer.echo(f"{name}: {wanted.state}.", err=True)
+    if not yes and not typer.confirm(f"Fetch it from {source or wanted.url}?", err=True):
+        raise MerBenchError(f"{name}: not fetched")
+    with progress() as tick:
+        place = fetching.fetch(name, source, tick)
+    typer.echo(f"{name}: {place}")
+
+
 @app.command("list")
 def show_list() -> None:
     """Known corpora, their tasks, and whether they are on this machine."""
