@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def check(name: str, task: str = "", *, every_frame: bool = False, tick: Tick | 
         UsageError: an unknown name, or a task of another corpus.
         MerBenchError: the corpus is not on this machine, or none of its sheets can be read.
     """
-    wanted = _tasks(name, task)
+    wanted = tasks(name, task)
     corpora = dict.fromkeys(corpus for one in wanted.values() for corpus in one.corpora) if task else {}
     releases = _releases(name, corpora, tick)
     counts = [] if task else [count for release in releases.values() for count in _of_corpus(release)]
@@ -107,8 +107,12 @@ def check(name: str, task: str = "", *, every_frame: bool = False, tick: Tick | 
     return Audit(name, tuple(counts), tuple(once), sums)
 
 
-def _tasks(name: str, task: str) -> dict[str, Task]:
-    """Tasks to count, on the corpus with its options: all of it, those of the edition named, or the one asked for."""
+def tasks(name: str, task: str = "") -> dict[str, Task]:
+    """A corpus's tasks under their full names: all of them, those of the edition named, or the one asked for.
+
+    Raises:
+        UsageError: an unknown name, or a task of another corpus.
+    """
     stem, *options = name.split(":")
     known = catalog.dataset(stem)
     catalog.dataset(name)
@@ -116,12 +120,12 @@ def _tasks(name: str, task: str) -> dict[str, Task]:
         raise UsageError(f"{stem} has no task {task!r}; known: {', '.join(known.tasks)}")
     edition = next((option for option in options if option in known.editions), "")
     rest = [option for option in options if option not in known.editions]
-    found = {}
-    for label in [task] if task else known.tasks:
-        one = known.tasks[label]
-        if task or not edition or f"{stem}:{edition}" in one.corpora:
-            found[label] = replace(one, corpora=tuple(":".join([corpus, *rest]) for corpus in one.corpora))
-    return found
+    chosen = [
+        label
+        for label, one in known.tasks.items()
+        if label == task or (not task and (not edition or f"{stem}:{edition}" in one.corpora))
+    ]
+    return {full: catalog.task(full) for full in (":".join([label, *rest]) for label in chosen)}
 
 
 def _releases(name: str, corpora: Mapping[str, None], tick: Tick | None) -> dict[str, _Release]:

@@ -132,17 +132,25 @@ def _generated(name: str, dataset: Dataset, tick: Tick | None) -> Path:
     return publish(home() / "corpora" / f"{name}-{key({'signature': dataset.signature})[:16]}", build)
 
 
-def publish(folder: Path, build: Callable[[Path], None]) -> Path:
+def publish(folder: Path, build: Callable[[Path], None], *, resume: bool = False) -> Path:
     """Make `folder` by `build(empty folder)` unless it exists; whole or not at all, once between processes.
 
     A second process waits for the first and finds the folder made. What `build` raises passes through and leaves
-    nothing behind.
+    nothing behind; with `resume` the hidden folder it was building in stays, and the next attempt is given it again.
     """
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if folder.is_dir():
+            return folder
+        if resume:
+            staged = folder.with_name(f".partial-{folder.name}")
+            staged.mkdir(exist_ok=True)
+            build(staged)
+            _flush_tree(staged)
+            staged.rename(folder)
+            _flush(folder.parent)
             return folder
         prefix = f".writing-{folder.name}-"
         for left_by_the_dead in folder.parent.glob(f"{prefix}*"):

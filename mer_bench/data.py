@@ -95,6 +95,27 @@ def fetch(
     typer.echo(f"{name}: {place}")
 
 
+@app.command("prepare")
+def prepare(
+    name: Annotated[str, typer.Argument(help="A corpus, NAME[:EDITION].")],
+    task: Annotated[str, typer.Option("--task", "-t", help="Only this task's clips and size.")] = "",
+    model: Annotated[str, typer.Option(help="Prepare what this model is shown, FILE[:PRESET].")] = "mmnet",
+    scale: Annotated[
+        str, typer.Option("--scale", help="task: the size the task states; paper: as published.")
+    ] = "task",
+) -> None:
+    """Find faces, cut them out and compute flow, so that the first run need not; a killed one goes on where it was."""
+    from mer_bench import ready
+
+    with progress() as tick:
+        found = ready.inputs_for(name, task, model, scale, tick)
+    for label, data in found.items():
+        shown = f"; {len(data.unfound)} without a found face show the middle of the frame:" if data.unfound else ""
+        typer.echo(f"{label}: {len(data.clips)} clips as {', '.join(data.arrays)}{shown}")
+        for clip in data.unfound:
+            typer.echo(f"  {clip}")
+
+
 @app.command("list")
 def show_list() -> None:
     """Known corpora, their tasks, and whether they are on this machine."""

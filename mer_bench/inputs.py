@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from mer_bench import apex, cache, catalog, clips, faces, flow, frames, processes
+from mer_bench import apex, cache, catalog, clips, faces, flow, frames, processes, stores
 from mer_bench.cache import Tick
 from mer_bench.contracts import Dataset, MerBenchError, Task
 from mer_bench.frames import View
@@ -104,7 +104,7 @@ def prepare(name: str, table: pl.DataFrame, view: View, tick: Tick | None = None
     place = "" if dataset.make else str(root)
     settings = _settings(name, table, view)
     folder = cache.home() / "inputs" / f"{name.split(':')[0]}-{view}-{cache.key({**settings, 'root': place})[:16]}"
-    return cache.publish(folder, lambda staged: _build(staged, dataset, settings, root, table, view, tick))
+    return cache.publish(folder, lambda staged: _build(staged, dataset, settings, root, table, view, tick), resume=True)
 
 
 def table(name: str, tick: Tick | None = None) -> pl.DataFrame:
@@ -155,25 +155,19 @@ def _build(
     view: View,
     tick: Tick | None,
 ) -> None:
-    rows = table.select(USED).rows(named=True)
-    if dataset.read_flow is not None:
-        made: Iterator[Clip] = map(partial(_picture, dataset.read_flow, root, view), rows)
-    else:
-        made = _parallel(partial(_clip, root, view), rows)
-    stores: dict[str, np.ndarray] = {}
-    unfound = []
-    for done, (arrays, found) in enumerate(made):
-        for name, array in arrays.items():
-            if name not in stores:
-                stores[name] = np.lib.format.open_memmap(
-                    folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=(len(rows), *array.shape)
-                )
-            stores[name][done] = array
-        if not found:
-            unfound.append(rows[done]["clip"])
+    rows, names = table.select(USED).rows(named=True), table["clip"].to_list()
+
+    def make(first: int) -> Iterator[Clip]:
+        if dataset.read_flow is not None:
+            return map(partial(_picture, dataset.read_flow, root, view), rows[first:])
+        return _parallel(partial(_clip, root, view), rows[first:])
+
+    def told(done: int) -> None:
         if tick:
-            tick(done + 1, len(rows), f"preparing {settings['dataset']} as {view}")
-    record = {"settings": settings, "clips": table["clip"].to_list(), "unfound": unfound}
+            tick(done, len(rows), f"preparing {settings['dataset']} as {view}")
+
+    unfound = stores.write(folder, settings, names, make, told)
+    record = {"settings": settings, "clips": names, "unfound": unfound}
     (folder / "clips.json").write_text(json.dumps(record, indent=1))
 
 

@@ -124,6 +124,25 @@ def test_train_on_one_and_test_on_another(place, mer_bench, monkeypatch):
     assert mer_bench("run", "majority", "--train", "samm-3", "--test", "smic-3", "--task", "samm-3")[0] == 2
 
 
+def test_prepare_tells_what_it_did(place, mer_bench, monkeypatch):
+    releases.shrink(monkeypatch)
+    root = place / "casme2"
+    releases.build("casme2", root)
+    (root / "CASME2-coding-20190701.xlsx").unlink()
+    blank = releases.cv2.imencode(".jpg", releases.faces()[0] * 0)[1].tobytes()
+    for frame in (root / "Cropped/sub05/EP02_07").iterdir():
+        frame.write_bytes(blank)
+    mer_bench("data", "add", "casme2", root)
+    code, out, _ = mer_bench("data", "prepare", "casme2", "--model", "ridge_flow")
+    assert code == 0
+    assert "casme2-5: 11 clips as flow; 1 without a found face show the middle of the frame:" in out
+    assert "  casme2/05/EP02_07" in out and "casme2-5-mmnet" not in out
+    code, out, _ = mer_bench("data", "prepare", "casme2", "--task", "casme2-3", "--model", "mmnet:flow")
+    assert code == 0 and out.startswith("casme2-3: 7 clips as flow")
+    assert mer_bench("data", "prepare", "casme2", "--model", "mment")[0] == 2
+    assert mer_bench("data", "prepare", "samm")[0] == 1
+
+
 def test_the_list_names_editions_and_places(place, mer_bench):
     own(place / "own")
     mer_bench("data", "add", "mine", "--sheet", place / "own" / "mine.csv")
