@@ -116,6 +116,22 @@ def prepare(
             typer.echo(f"  {clip}")
 
 
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A corpus, NAME[:EDITION].")],
+    out: Annotated[Path | None, typer.Option(help="Where the picture goes; NAME.png by default.")] = None,
+    clips: Annotated[int, typer.Option(help="How many clips, of as many subjects as there are.")] = 12,
+    only: Annotated[str, typer.Option(help="Only clips whose name holds this.", metavar="TEXT")] = "",
+) -> None:
+    """Draw a contact sheet: onset with landmarks and crop, onset and apex as cut out, their flow as colour."""
+    from mer_bench import contact
+
+    file = out or Path(f"{name.replace(':', '-')}.png")
+    with progress() as tick:
+        drawn = contact.draw(name, file, clips, only, tick)
+    typer.echo(f"{file}: {drawn} clips, each onset, onset and apex as cut out, flow (hue is direction)")
+
+
 @app.command("list")
 def show_list() -> None:
     """Known corpora, their tasks, and whether they are on this machine."""

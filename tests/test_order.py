@@ -19,7 +19,7 @@ WORDS = (
     "seeds",
     "catalog",
 )
-PIXELS = ("cache", "fetch", "stores", "frames", "faces", "flow", "apex", "inputs", "footage", "audit")
+PIXELS = ("cache", "fetch", "stores", "frames", "faces", "flow", "apex", "inputs", "contact", "footage", "audit")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
