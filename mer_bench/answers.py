@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from mer_bench import catalog, clips, grading, selection, trials
 from mer_bench.contracts import PAPER_SCALE, model_options
 from mer_bench.ready import Ready
@@ -81,8 +83,9 @@ def result(
         ended: its trials.
     """
     facts, table = catalog.task(ready.task), ready.data.clips
-    graded = {rule: grading.grade(rule, rows, table, facts.classes) for rule, rows in chosen.items()}
-    subjects = table["subject"].n_unique()
+    judged = table.filter(pl.col("corpus").is_in(facts.tested)) if facts.tested else table
+    graded = {rule: grading.grade(rule, rows, judged, facts.classes) for rule, rows in chosen.items()}
+    subjects, folds = judged["subject"].n_unique(), judged[facts.fold].n_unique()
     return Result(
         kind=kind,
         model=shown(ready.space.model),
@@ -91,10 +94,10 @@ def result(
         task_version=facts.version,
         task_sha256=clips.sha256(table),
         seeds=ready.seeds,
-        clips=len(table),
+        clips=len(judged),
         subjects=subjects,
-        folds_done=subjects,
-        folds_total=subjects,
+        folds_done=folds,
+        folds_total=folds,
         trials=len(ended) if study else None,
         strictness=study.strictness if study else "",
         chance={rule: chance for rule, (_, chance) in graded.items()},

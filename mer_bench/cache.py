@@ -3,11 +3,13 @@
     $MER_BENCH_HOME (default ~/.cache/mer-bench)
       corpora.json          name -> folder, as told by `mer-bench data add`
       corpora/<name>-<hash> generated corpora
+      datasets/<name>.py    corpora of one's own, made by `mer-bench data add`
+      apexes/<name>-<hash>  apexes found by flow
       inputs/<name>-<hash>  prepared arrays
 
-Everything but `corpora.json` may be deleted at any time. A folder is built beside its place, flushed and renamed, under
-a lock that the operating system drops when its holder dies, so two processes that want the same thing build it once
-and a killed one leaves neither a lock nor half a folder.
+Everything but `corpora.json` and `datasets` may be deleted at any time. A folder is built beside its place, flushed and
+renamed, under a lock that the operating system drops when its holder dies, so two processes that want the same thing
+build it once and a killed one leaves neither a lock nor half a folder.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +31,12 @@ from mer_bench.contracts import Dataset, MerBenchError
 
 Tick = Callable[[int, int, str], None]
 
-DEFAULT_HOME = "~/.cache/mer-bench"
 FLUSHERS = 16
 
 
 def home() -> Path:
     """The cache folder; it need not exist yet."""
-    return Path(os.environ.get("MER_BENCH_HOME") or DEFAULT_HOME).expanduser().absolute()
+    return catalog.home()
 
 
 def key(settings: Mapping[str, Any]) -> str:
@@ -47,18 +48,35 @@ def add(name: str, path: str | Path) -> Path:
     """Remember where a corpus lies; returns the absolute folder.
 
     Raises:
-        UsageError: no corpus of that name is known.
-        MerBenchError: the path is no folder, or its sheet cannot be read.
+        UsageError: no corpus of that name is known, or it is a composite.
+        MerBenchError: the path is no folder, or none of its sheets can be read.
     """
-    catalog.dataset(name)
+    dataset = catalog.dataset(name)
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise MerBenchError(f"{name}: {folder} is no folder; give the folder that the release was unpacked into")
-    catalog.dataset(name).read_annotations(folder)
+    _read_any(dataset, folder)
+    remember(name.split(":")[0], folder)
+    return folder
+
+
+def _read_any(dataset: Dataset, folder: Path) -> None:
+    """Read the sheet, or that of another edition where it is missing; raises what the first one raises."""
+    try:
+        dataset.read_annotations(folder)
+    except MerBenchError:
+        for edition in dataset.editions.values():
+            with suppress(MerBenchError):
+                edition.read_annotations(folder)
+                return
+        raise
+
+
+def remember(name: str, folder: Path) -> None:
+    """Write down where a corpus lies."""
     home().mkdir(parents=True, exist_ok=True)
     with locked(home() / "corpora.json"):
         write_text(home() / "corpora.json", json.dumps({**registry(), name: str(folder)}, indent=1, sort_keys=True))
-    return folder
 
 
 def registry() -> dict[str, str]:
@@ -85,6 +103,7 @@ def root(name: str, tick: Tick | None = None) -> Path:
         MerBenchError: the corpus is not on this machine, or its folder is gone.
     """
     dataset = catalog.dataset(name)
+    name = name.split(":")[0]
     added = registry().get(name)
     if added is not None:
         if not Path(added).is_dir():
@@ -93,6 +112,8 @@ def root(name: str, tick: Tick | None = None) -> Path:
     for parent in filter(None, os.environ.get("MER_BENCH_DATA", "").split(os.pathsep)):
         if (Path(parent).expanduser() / name).is_dir():
             return (Path(parent).expanduser() / name).absolute()
+    if dataset.made_of:
+        raise MerBenchError(f"{name} has no release of its own; add {', '.join(dataset.made_of)} instead")
     if dataset.make is None:
         raise MerBenchError(
             f"{name} is not on this machine; run `mer-bench data add {name} PATH` or set MER_BENCH_DATA to the folder "
@@ -111,17 +132,25 @@ def _generated(name: str, dataset: Dataset, tick: Tick | None) -> Path:
     return publish(home() / "corpora" / f"{name}-{key({'signature': dataset.signature})[:16]}", build)
 
 
-def publish(folder: Path, build: Callable[[Path], None]) -> Path:
+def publish(folder: Path, build: Callable[[Path], None], *, resume: bool = False) -> Path:
     """Make `folder` by `build(empty folder)` unless it exists; whole or not at all, once between processes.
 
     A second process waits for the first and finds the folder made. What `build` raises passes through and leaves
-    nothing behind.
+    nothing behind; with `resume` the hidden folder it was building in stays, and the next attempt is given it again.
     """
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         if folder.is_dir():
+            return folder
+        if resume:
+            staged = folder.with_name(f".partial-{folder.name}")
+            staged.mkdir(exist_ok=True)
+            build(staged)
+            _flush_tree(staged)
+            staged.rename(folder)
+            _flush(folder.parent)
             return folder
         prefix = f".writing-{folder.name}-"
         for left_by_the_dead in folder.parent.glob(f"{prefix}*"):

@@ -1,8 +1,13 @@
 """Name -> plug-in: the file name is the registry.
 
-Datasets live in `mer_bench/datasets/`, methods in `baselines/`, spaces in `search_spaces/`; in an installed wheel the
-last two are packed inside `mer_bench`. A path to a user's own `.py` file is a method like any other. Plug-ins are
-loaded by path under one module name (`mer_bench.plugins.<kind>.<stem>`), in workers too, so that their objects pickle.
+Datasets live in `mer_bench/datasets/` and, a user's own, in `$MER_BENCH_HOME/datasets/`; methods in `baselines/`,
+spaces in `search_spaces/`; in an installed wheel the last two are packed inside `mer_bench`. A path to a user's own
+`.py` file is a method like any other. Plug-ins are loaded by path under one module name
+(`mer_bench.plugins.<kind>.<stem>`), in workers too, so that their objects pickle.
+
+    casme2, casme2:2019, smic:flow-peak       a corpus, an edition of it, with another rule for blank apexes
+    casme2-5, casme2-5:no-mends               a task, the same on sheets as released
+    casme2-3>samm-3                           trained on the clips of one task, tested on those of another
 """
 
 from __future__ import annotations
@@ -10,17 +15,26 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mer_bench.contracts import Baseline, Dataset, MerBenchError, Task, UsageError
+from mer_bench.contracts import APEX_RULES, Baseline, Dataset, MerBenchError, Task, UsageError
 
 HERE = Path(__file__).resolve().parent
 SOURCE = "__mer_bench_source__"
+DEFAULT_HOME = "~/.cache/mer-bench"
+NO_MENDS = "no-mends"
 FOLDERS = {"dataset": "datasets", "baseline": "baselines", "space": "search_spaces"}
+
+
+def home() -> Path:
+    """The cache folder, `$MER_BENCH_HOME`; it need not exist yet."""
+    return Path(os.environ.get("MER_BENCH_HOME") or DEFAULT_HOME).expanduser().absolute()
 
 
 def folder(kind: str) -> Path:
@@ -37,12 +51,30 @@ def names(kind: str) -> list[str]:
         return sorted(task for name in names("dataset") for task in dataset(name).tasks)
     if kind not in FOLDERS:
         raise UsageError(f"unknown kind {kind!r}; one of dataset, task, baseline, space")
-    return sorted(p.stem for p in folder(kind).glob("*.py") if not p.stem.startswith("_"))
+    return sorted(_files(kind))
+
+
+def _files(kind: str) -> dict[str, Path]:
+    """Name -> file; a user's own corpora lie in the cache folder and cannot take a name of the project's."""
+    places = [home() / FOLDERS[kind], folder(kind)] if kind == "dataset" else [folder(kind)]
+    return {p.stem: p for place in places for p in place.glob("*.py") if not p.stem.startswith("_")}
 
 
 def dataset(name: str) -> Dataset:
-    """The corpus of that name."""
-    found: Dataset = _constant("dataset", name, "DATASET", Dataset)
+    """The corpus of that name: `NAME[:EDITION][:no-mends][:APEX RULE]`."""
+    stem, *options = name.split(":")
+    found: Dataset = _constant("dataset", stem, "DATASET", Dataset)
+    editions = found.editions
+    for option in options:
+        if option in editions:
+            found = editions[option]
+        elif option == NO_MENDS:
+            found = replace(found, mends=())
+        elif option in APEX_RULES:
+            found = replace(found, apex=option)
+        else:
+            known = ", ".join([*editions, NO_MENDS, *APEX_RULES])
+            raise UsageError(f"{stem} has no edition or option {option!r}; known: {known}")
     return found
 
 
@@ -53,12 +85,59 @@ def baseline(name: str) -> Baseline:
 
 
 def task(name: str) -> Task:
-    """The task of that name."""
+    """The task of that name: `NAME[:OPTION...]`, options as of its corpora, or `TRAIN>TEST`."""
+    if ">" in name:
+        return _cross(*name.split(">", 1))
+    stem, *options = name.split(":")
     for known in names("dataset"):
         tasks = dataset(known).tasks
-        if name in tasks:
-            return tasks[name]
+        if stem in tasks:
+            return _with_options(tasks[stem], options)
     raise UsageError(f"unknown task {name!r}; known: {', '.join(names('task'))}")
+
+
+def _with_options(found: Task, options: list[str]) -> Task:
+    corpora = tuple(":".join([corpus, *options]) for corpus in found.corpora)
+    for corpus in corpora:
+        dataset(corpus)
+    return replace(found, corpora=corpora)
+
+
+def _cross(train: str, test: str) -> Task:
+    """One fold: every clip of `train` is trained on, every clip of `test` is tested.
+
+    Raises:
+        UsageError: the classes differ, or a corpus stands on both sides.
+    """
+    first, second = task(train), task(test)
+    if first.classes != second.classes:
+        said = f"{', '.join(first.classes)} against {', '.join(second.classes)}"
+        raise UsageError(f"{train} and {test} have different classes: {said}; choose tasks with the same")
+    ours, theirs = ([corpus.split(":")[0] for corpus in side.corpora] for side in (first, second))
+    if set(ours) & set(theirs):
+        raise UsageError(f"{train} and {test} share {sorted(set(ours) & set(theirs))[0]}; train on another corpus")
+    return Task(
+        corpora=first.corpora + second.corpora,
+        classes=first.classes,
+        class_map={**_by_corpus(first), **_by_corpus(second)},
+        clips=first.clips + second.clips if first.clips and second.clips else 0,
+        subjects=first.subjects + second.subjects if first.subjects and second.subjects else 0,
+        counts=tuple(map(sum, zip(first.counts, second.counts, strict=True))) if first.counts and second.counts else (),
+        drop={**first.drop, **second.drop},
+        scale=second.scale,
+        version=max(first.version, second.version),
+        banner=second.banner or first.banner,
+        fold="corpus",
+        tested=tuple(theirs),
+    )
+
+
+def _by_corpus(found: Task) -> dict[str, str]:
+    """The class map with `corpus/emotion` keys, so that two tasks can be laid together."""
+    corpora = [corpus.split(":")[0] for corpus in found.corpora]
+    return {
+        key if "/" in key else f"{corpus}/{key}": value for key, value in found.class_map.items() for corpus in corpora
+    }
 
 
 def space(name: str) -> Callable[[Any], Mapping[str, Any] | None]:
@@ -107,8 +186,8 @@ def _constant(kind: str, name: str, constant: str, of: type) -> Any:
         if not own.is_file():
             raise UsageError(f"no file {name}; give a path to a .py file that ends in BASELINE = Baseline(...)")
         path = own.resolve()
-    elif name in names(kind):
-        path = folder(kind) / f"{name}.py"
+    elif name in _files(kind):
+        path = _files(kind)[name]
     else:
         raise UsageError(f"unknown {kind} {name!r}; known: {', '.join(names(kind))}")
     found = getattr(load(kind, path), constant, None)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from mer_bench import data
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.progress import progress
 
@@ -27,15 +28,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Micro-expression recognition under one honest leave-one-subject-out protocol.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Corpora on this machine.")
-app.add_typer(data_app, name="data")
+app.add_typer(data.app, name="data")
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
+DEFAULT_TASK = "synth-3"
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="FILE[:PRESET] from baselines/, or a path to your own .py file.")
 ]
 TaskName = Annotated[str, typer.Option("--task", "-t", help="Corpora, class map and pinned list of clips.")]
+TrainOn = Annotated[str, typer.Option("--train", help="With --test: train on this task, test on the other.")]
+TestOn = Annotated[str, typer.Option("--test", help="With --train: the task that is tested, in one fold.")]
+NoMends = Annotated[bool, typer.Option("--no-mends", help="Read sheets as released, without corrections.")]
+Apex = Annotated[str, typer.Option(help="How blank apexes are filled: middle or flow-peak.")]
 Seeds = Annotated[int, typer.Option(help="Repetitions; each is scored on its own.")]
 Sampler = Annotated[str, typer.Option(help="tpe (adaptive); qmc or random (strict).")]
 Rules = Annotated[str, typer.Option(help="Selection rules, comma-separated.", metavar="R,...")]
@@ -59,7 +63,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on std
 @app.command()
 def run(
     model: Model,
-    task: TaskName = "synth-3",
+    task: TaskName = DEFAULT_TASK,
+    train: TrainOn = "",
+    test: TestOn = "",
+    no_mends: NoMends = False,
+    apex: Apex = "",
     seeds: Seeds = 1,
     rules: Rules = "",
     settings: Sets = None,
@@ -77,7 +85,7 @@ def run(
     with progress() as tick:
         answer = commands.run(
             model,
-            task,
+            asked(task, train, test, no_mends, apex),
             seeds=seeds,
             rules=_list(rules),
             settings=parse_settings(settings or []),
@@ -93,7 +101,11 @@ def run(
 @app.command()
 def search(
     model: Model,
-    task: TaskName = "synth-3",
+    task: TaskName = DEFAULT_TASK,
+    train: TrainOn = "",
+    test: TestOn = "",
+    no_mends: NoMends = False,
+    apex: Apex = "",
     trials: Annotated[int, typer.Option(help="Trial 0 is the published structure and recipe.")] = 50,
     sampler: Sampler = "tpe",
     seed: Annotated[int, typer.Option(help="Seed of proposals and trials.")] = 0,
@@ -121,7 +133,7 @@ def search(
     with progress() as tick:
         answer = commands.search(
             model,
-            task,
+            asked(task, train, test, no_mends, apex),
             trials=trials,
             sampler=sampler,
             seed=seed,
@@ -150,7 +162,11 @@ def search(
 def compare(
     model: Model,
     against: Annotated[str, typer.Option(help="The model to compare with.")] = "mmnet",
-    task: TaskName = "synth-3",
+    task: TaskName = DEFAULT_TASK,
+    train: TrainOn = "",
+    test: TestOn = "",
+    no_mends: NoMends = False,
+    apex: Apex = "",
     trials: Annotated[int | None, typer.Option(help="Search both; without it each runs its own recipe.")] = None,
     sampler: Sampler = "tpe",
     seeds: Seeds = 1,
@@ -168,7 +184,7 @@ def compare(
         found = commands.compare(
             model,
             against,
-            task,
+            asked(task, train, test, no_mends, apex),
             trials=trials,
             settings=parse_settings(settings or []),
             seeds=seeds,
@@ -200,30 +216,18 @@ def report(
         print(file, file=sys.stderr)
 
 
-@data_app.command("add")
-def data_add(name: str, path: Path) -> None:
-    """Tell where a corpus was unpacked."""
-    from mer_bench import cache
+def asked(task: str, train: str, test: str, no_mends: bool, apex: str) -> str:
+    """The task's full name: `TRAIN>TEST` for two tasks, and what the options ask of its corpora.
 
-    typer.echo(f"{name}: {cache.add(name, path)}")
-
-
-@data_app.command("list")
-def data_list() -> None:
-    """Known corpora, their tasks, and whether they are on this machine."""
-    from rich.table import Table
-
-    from mer_bench import cache, catalog
-
-    table = Table("corpus", "tasks", "on this machine", "licence")
-    for name in catalog.names("dataset"):
-        dataset = catalog.dataset(name)
-        try:
-            where = "drawn when first used" if dataset.make else str(cache.root(name))
-        except MerBenchError:
-            where = "no"
-        table.add_row(name, ", ".join(dataset.tasks), where, dataset.licence)
-    _console().print(table)
+    Raises:
+        UsageError: one of --train and --test without the other, or beside --task.
+    """
+    if bool(train) != bool(test):
+        raise UsageError("--train and --test belong together: the first task is trained on, the second tested")
+    if train and task != DEFAULT_TASK:
+        raise UsageError("give --task, or --train and --test")
+    sides = [train, test] if train else [task]
+    return ">".join(data.with_options(side, no_mends, apex) for side in sides)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

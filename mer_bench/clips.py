@@ -4,24 +4,31 @@ clip          str         corpus/subject/name, the clip's name everywhere
 corpus        str
 subject       str         corpus/id: ids collide between corpora
 onset, apex, offset       int32, frame numbers as on disk (null where the corpus is released without frames)
-apex_source   str         annotated, middle, flow-peak
+apex_source   str         annotated, mended, middle, flow-peak; null where there is no apex
 fps           float64
-emotion       str         as annotated
+emotion       str         as annotated, in lower case
 action_units  list[int32]
-sides         list[str]   one of "", "L", "R" for each action unit
+sides         list[str]   one of `facs.SIDES` for each action unit
+intensities   list[str]   one of `facs.INTENSITIES` for each action unit
+choices       list[int32] units with the same number are alternatives (`17A or 24A`)
+facs          str         the action units as released
+objective_class int32     1 to 7, by action units, where the sheet has it
 frame_path    str         file of a frame below the corpus root, `{frame}` standing for its number, e.g.
                           `Cropped/sub05/EP12_03f/reg_img{frame}.jpg` or `006/006_1_2/006_{frame:05d}.jpg`
+source        str         where the row stands: sheet and row, or folder
+remarks       list[str]   what reading could not take as it stands in the sheet
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from mer_bench import facs
 from mer_bench.contracts import Mend, MerBenchError, Task
 
 COLUMNS: dict[str, pl.DataType] = {
@@ -36,7 +43,13 @@ COLUMNS: dict[str, pl.DataType] = {
     "emotion": pl.String(),
     "action_units": pl.List(pl.Int32()),
     "sides": pl.List(pl.String()),
+    "intensities": pl.List(pl.String()),
+    "choices": pl.List(pl.Int32()),
+    "facs": pl.String(),
+    "objective_class": pl.Int32(),
     "frame_path": pl.String(),
+    "source": pl.String(),
+    "remarks": pl.List(pl.String()),
 }
 
 
@@ -73,11 +86,20 @@ def read_sheet(file: Path, columns: Sequence[str]) -> pl.DataFrame:
 
 def parse_action_units(text: str) -> tuple[list[int], list[str]]:
     """Action units and sides of a FACS string such as `4+L10`, `12`, `R14`; `?` marks and blanks give none."""
-    units, sides = [], []
-    for side, number in re.findall(r"([LR]?)\s*(\d+)", text):
-        units.append(int(number))
-        sides.append(side)
-    return units, sides
+    units = facs.parse(text).units
+    return [unit.number for unit in units], [unit.side for unit in units]
+
+
+def coded(text: str) -> dict[str, object]:
+    """The columns of a FACS string, all of it: units, sides, intensities, alternatives, and the string itself."""
+    units = facs.parse(text).units
+    return {
+        "facs": text,
+        "action_units": [unit.number for unit in units],
+        "sides": [unit.side for unit in units],
+        "intensities": [unit.intensity for unit in units],
+        "choices": [unit.choice for unit in units],
+    }
 
 
 def mend(clips: pl.DataFrame, mends: Iterable[Mend]) -> pl.DataFrame:
@@ -90,23 +112,39 @@ def mend(clips: pl.DataFrame, mends: Iterable[Mend]) -> pl.DataFrame:
         matches = int((clips["clip"] == m.clip).sum()) if m.column in clips.columns else 0
         if matches != 1:
             many = f"{matches} clips" if matches else "no clip"
-            raise MerBenchError(f"mend of {m.clip}.{m.column} ({m.reason}) matches {many}; remove it or fix its name")
+            raise MerBenchError(
+                f"mend of {m.clip}.{m.column} ({m.reason}) matches {many}; is the release complete? Ask for :no-mends, "
+                "or fix the mend's name"
+            )
         new = pl.when(pl.col("clip") == m.clip).then(pl.lit(m.value)).otherwise(pl.col(m.column))
-        clips = clips.with_columns(new.cast(COLUMNS[m.column]).alias(m.column))
+        changed = [new.cast(COLUMNS[m.column]).alias(m.column)]
+        if m.column == "apex":
+            how = pl.when(pl.col("clip") == m.clip).then(pl.lit("mended")).otherwise(pl.col("apex_source"))
+            changed.append(how.alias("apex_source"))
+        clips = clips.with_columns(changed)
     return clips
 
 
 def problems(clips: pl.DataFrame) -> list[str]:
     """What is wrong with a table: doubled clips, key frames out of order, emotions left blank. One line each."""
     found = [f"{clip}: appears twice; clip names must be unique" for clip in _doubled(clips)]
-    for row in clips.filter(pl.col("onset").is_not_null()).iter_rows(named=True):
+    with_frames = pl.col("onset").is_not_null() | pl.col("frame_path").is_not_null()
+    for row in clips.filter(with_frames).iter_rows(named=True):
         onset, apex, offset = row["onset"], row["apex"], row["offset"]
-        if apex is None or offset is None:
-            found.append(f"{row['clip']}: apex or offset is blank; add a Mend")
+        if None in (onset, apex, offset):
+            found.append(f"{row['clip']}: onset, apex or offset is blank{_why(row)}; add a Mend")
         elif not onset <= apex <= offset:
-            found.append(f"{row['clip']}: onset {onset} <= apex {apex} <= offset {offset} does not hold; add a Mend")
-    blank = clips.filter(pl.col("emotion").is_null() | (pl.col("emotion") == ""))["clip"]
-    return found + [f"{clip}: emotion is blank; add a Mend" for clip in blank]
+            found.append(
+                f"{row['clip']}: onset {onset} <= apex {apex} <= offset {offset} does not hold{_why(row)}; add a Mend"
+            )
+    blank = clips.filter(pl.col("emotion").is_null() | (pl.col("emotion") == ""))
+    return found + [f"{row['clip']}: emotion is blank{_why(row)}; add a Mend" for row in blank.iter_rows(named=True)]
+
+
+def _why(row: Mapping[str, Any]) -> str:
+    """Where a row stands and what could not be read there, in brackets; empty for tables that do not know."""
+    said = "; ".join(filter(None, [row.get("source"), *(row.get("remarks") or [])]))
+    return f" ({said})" if said else ""
 
 
 def _doubled(clips: pl.DataFrame) -> list[str]:
@@ -114,11 +152,14 @@ def _doubled(clips: pl.DataFrame) -> list[str]:
 
 
 def select(clips: pl.DataFrame, task: Task) -> pl.DataFrame:
-    """The task's clips, sorted by name, with `label` (int8) after its class map."""
+    """The task's clips, sorted by name, with `label` (int8) after its class map; `corpus/emotion` comes first."""
     labels = {emotion: task.classes.index(name) for emotion, name in task.class_map.items()}
-    chosen = clips.filter(pl.col("emotion").is_in(list(labels)) & ~pl.col("clip").is_in(list(task.drop)))
-    label = pl.col("emotion").replace_strict(labels, return_dtype=pl.Int8).alias("label")
-    return chosen.with_columns(label).sort("clip")
+    own, any_corpus = pl.concat_str(["corpus", "emotion"], separator="/"), pl.col("emotion")
+    label = pl.coalesce(
+        key.replace_strict(labels, default=None, return_dtype=pl.Int8) for key in (own, any_corpus)
+    ).alias("label")
+    chosen = clips.with_columns(label).filter(pl.col("label").is_not_null(), ~pl.col("clip").is_in(list(task.drop)))
+    return chosen.sort("clip")
 
 
 def sha256(clips: pl.DataFrame) -> str:
@@ -134,9 +175,10 @@ def check(clips: pl.DataFrame, name: str, task: Task) -> None:
     """
     found = problems(clips)
     counts = tuple(int((clips["label"] == k).sum()) for k in range(len(task.classes)))
-    if len(clips) != task.clips or clips["subject"].n_unique() != task.subjects:
+    wanted = task.clips or len(clips), task.subjects or clips["subject"].n_unique()
+    if (len(clips), clips["subject"].n_unique()) != wanted:
         found.append(
-            f"{name}: expected {task.clips} clips of {task.subjects} subjects, found {len(clips)} of "
+            f"{name}: expected {wanted[0]} clips of {wanted[1]} subjects, found {len(clips)} of "
             f"{clips['subject'].n_unique()}; is the release complete?"
         )
     elif task.counts and counts != task.counts:

@@ -57,20 +57,23 @@ PAPER_SCALE = Scale()
 
 @dataclass(frozen=True)
 class Task:
-    """A question: corpora, a class map and a pinned list of clips.
+    """A question: corpora, a class map, a pinned list of clips, and what a fold leaves out.
 
     Args:
-        corpora: names of datasets.
+        corpora: names of datasets, `NAME[:EDITION]`.
         classes: class names in label order, fixed in advance.
-        class_map: emotion as annotated -> class name; clips with other emotions are not in the task.
-        clips: expected number of clips.
-        subjects: expected number of subjects.
+        class_map: emotion as annotated, or `corpus/emotion` in a composite -> class name; clips with other emotions
+            are not in the task.
+        clips: expected number of clips; 0 where no source states it.
+        subjects: expected number of subjects; 0 where no source states it.
         counts: expected clips of each class, in label order; empty if not pinned.
         sha256: pinned hash of the sorted canonical clip ids; empty where the list is not public.
         drop: clips left out by the task's definition, each with the reason.
         scale: model scale of this task.
         version: raised whenever the facts change; stamped on every score.
         banner: words shown beside every number of this task.
+        fold: what a fold leaves out: a `subject`, or a whole `corpus`.
+        tested: corpora that are left out in turn, where folds are corpora; all if empty. The others only train.
     """
 
     corpora: tuple[str, ...]
@@ -84,6 +87,28 @@ class Task:
     scale: Scale = PAPER_SCALE
     version: int = 1
     banner: str = ""
+    fold: str = "subject"
+    tested: tuple[str, ...] = ()
+
+
+MIDDLE, FLOW_PEAK = "middle", "flow-peak"
+APEX_RULES = (MIDDLE, FLOW_PEAK)
+"""How a blank apex is filled; kept in the clips table as `apex_source`."""
+
+
+@dataclass(frozen=True)
+class Public:
+    """Public files of a corpus that the user may fetch: a git repository at a pinned commit, with SHA-256 sums.
+
+    `paths` are the files and folders wanted of it, `sums` the list of sums (`fetch.listed`), and `state` says under
+    what terms the files lie there; it is told before anything is fetched.
+    """
+
+    url: str
+    commit: str
+    paths: tuple[str, ...]
+    sums: Path
+    state: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +126,14 @@ class Dataset:
         read_flow: for corpora released as flow pictures: (root, one clip's row) -> (h, w, 3) uint8 u, v, strain.
         mends: corrections, applied by `clips.mend`.
         url: the corpus's home page.
+        apex: how a blank apex is filled, one of `APEX_RULES`.
+        emotions: every emotion the sheet may hold, with the expected number of clips (0: no source states it); empty
+            if anything may stand there.
+        clips: expected number of clips in the whole sheet; 0 where no source states it.
+        subjects: likewise.
+        editions: other releases of the same corpus (another sheet, another camera), asked for as `NAME:EDITION`.
+        public: where files of it lie in public, if any do.
+        made_of: for composites without a release of their own: the corpora to add instead.
     """
 
     title: str
@@ -112,6 +145,13 @@ class Dataset:
     read_flow: Callable[[Path, Mapping[str, Any]], np.ndarray] | None = None
     mends: tuple[Mend, ...] = ()
     url: str = ""
+    apex: str = MIDDLE
+    emotions: Mapping[str, int] = field(default_factory=dict)
+    clips: int = 0
+    subjects: int = 0
+    editions: Mapping[str, Dataset] = field(default_factory=dict)
+    public: Public | None = None
+    made_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

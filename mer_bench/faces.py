@@ -104,8 +104,8 @@ def pad(image: np.ndarray) -> tuple[np.ndarray, int, int]:
     return cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_REPLICATE), rows, columns
 
 
-def _eyes(image: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Eye centres (x, y), left and right in the image, of the largest face."""
+def landmarks(image: np.ndarray) -> np.ndarray | None:
+    """The largest face's five points (x, y): two corners of the eye on the right, two of the left one, the nose."""
     padded, rows, columns = pad(image)
     rgb = np.ascontiguousarray(padded[..., ::-1])
     detector, predictor = _detector(), _predictor()
@@ -114,12 +114,22 @@ def _eyes(image: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         if not found:
             continue
         shape = predictor(rgb, max(found, key=lambda box: box.area()))
-        points = np.array([[shape.part(i).x - columns, shape.part(i).y - rows] for i in range(4)], float)
-        # The predictor lists the eye on the right of the image first, each by its two corners.
-        right, left = points[:2].mean(0), points[2:].mean(0)
+        points = np.array([[shape.part(i).x - columns, shape.part(i).y - rows] for i in range(5)], float)
+        left, right = _centres(points)
         if np.hypot(*(right - left)) >= SMALLEST_EYE_DISTANCE and right[0] > left[0]:
-            return left, right
+            return points
     return None
+
+
+def _eyes(image: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Eye centres (x, y), left and right in the image, of the largest face."""
+    points = landmarks(image)
+    return None if points is None else _centres(points)
+
+
+def _centres(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The predictor lists the eye on the right of the image first, each by its two corners."""
+    return points[2:4].mean(0), points[:2].mean(0)
 
 
 @cache

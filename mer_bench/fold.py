@@ -30,7 +30,7 @@ class Training:
     """Everything that determines one fold's training.
 
     Attributes:
-        task, setting, seed, fold: what is trained, and which subject is held out.
+        task, setting, seed, fold: what is trained, and which subject (or corpus) is held out.
         validation: whether the fold's validation subjects are kept back.
         inner_folds: 1 keeps one set of validation subjects back; more train so many times, so that every training
             subject is validated once, and the first of these models speaks for the test clips.
@@ -73,9 +73,10 @@ def train(training: Training) -> Finished:
 
     began = time.perf_counter()
     data = view_of(training.task, training.setting.view)
+    task = catalog.task(training.task)
     count = training.inner_folds if training.validation else 0
-    parts = splits.inner(data.clips, training.fold, count)
-    classes = len(catalog.task(training.task).classes)
+    parts = splits.inner(data.clips, training.fold, count, by=task.fold)
+    classes = len(task.classes)
     fit = _fit_classical if training.setting.recipe is None else _fit_torch
     outcomes = []
     with one_thread():

@@ -93,10 +93,26 @@ def read(root: Path, row: Mapping[str, Any], number: int) -> np.ndarray:
             f"{row['clip']}: frame {number} is missing ({file}); complete the release, or add a Mend if the sheet's "
             "frame numbers are wrong"
         )
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    content = file.read_bytes()
+    if damage := damaged(content):
+        raise MerBenchError(f"{row['clip']}: {file} {damage}; copy it again from the release")
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise MerBenchError(f"{row['clip']}: {file} is no readable picture; copy it again from the release")
     return np.asarray(image, np.uint8)
+
+
+def damaged(content: bytes) -> str:
+    """What is wrong with a picture file, in words, or nothing; decoders fill the missing half with grey and go on."""
+    if not content:
+        return "is empty"
+    cut = {
+        # a scan holds no end marker, so the last one belongs behind the last scan's beginning
+        b"\xff\xd8": content.rfind(b"\xff\xd9") <= content.rfind(b"\xff\xda"),
+        b"\x89P": b"IEND" not in content[-64:],
+        b"BM": len(content) < int.from_bytes(content[2:6], "little"),
+    }
+    return "is cut off" if cut.get(content[:2]) else ""
 
 
 def numbers(row: Mapping[str, Any], view: View) -> dict[str, list[int]]:
@@ -117,3 +133,11 @@ def numbers(row: Mapping[str, Any], view: View) -> dict[str, list[int]]:
         "flow_clip": [int(n) for n in np.rint(np.linspace(onset, offset, FLOW_FRAMES + 1))[1:]],
     }
     return {name: shown[name] for name in view.shapes}
+
+
+def present(root: Path, row: Mapping[str, Any], view: View) -> bool:
+    """Whether the frames that a view shows of a clip are on disk; True for corpora released without frames."""
+    if not row["frame_path"]:
+        return True
+    wanted = {number for shown in numbers(row, view).values() for number in shown}
+    return all(path(root, row, number).is_file() for number in wanted)

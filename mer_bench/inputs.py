@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import polars as pl
 
-from mer_bench import cache, catalog, clips, faces, flow, frames, processes, tim
+from mer_bench import apex, cache, catalog, clips, faces, flow, frames, processes, stores, tim
 from mer_bench.cache import Tick
 from mer_bench.contracts import Dataset, MerBenchError, Task
 from mer_bench.frames import View
@@ -64,7 +64,7 @@ def clips_of(name: str, tick: Tick | None = None) -> pl.DataFrame:
         MerBenchError: a corpus is missing, or the clips differ from the pinned ones.
     """
     task = catalog.task(name)
-    return _chosen(name, task, {corpus: _table(corpus, tick) for corpus in task.corpora})
+    return _chosen(name, task, {corpus: table(corpus, tick) for corpus in task.corpora})
 
 
 def load(task: str, view: str, *, tick: Tick | None = None) -> Inputs:
@@ -76,9 +76,9 @@ def load(task: str, view: str, *, tick: Tick | None = None) -> Inputs:
             pictures is asked for frames.
     """
     wanted, asked = frames.parse_view(view), catalog.task(task)
-    tables = {name: _table(name, tick) for name in asked.corpora}
+    tables = {name: table(name, tick) for name in asked.corpora}
     chosen = _chosen(task, asked, tables)
-    usable = {name: _usable(table, asked) for name, table in tables.items()}
+    usable = {name: _usable(cache.root(name), part, asked, wanted, chosen) for name, part in tables.items()}
     settings = {name: _settings(name, table, wanted) for name, table in usable.items()}
     folders = [prepare(name, usable[name], wanted, tick) for name in asked.corpora]
     stored = [json.loads((folder / "clips.json").read_text()) for folder in folders]
@@ -107,13 +107,15 @@ def prepare(name: str, table: pl.DataFrame, view: View, tick: Tick | None = None
     # The place of a release is no setting of the arrays, but two releases of one corpus must not share a folder.
     place = "" if dataset.make else str(root)
     settings = _settings(name, table, view)
-    folder = cache.home() / "inputs" / f"{name}-{view}-{cache.key({**settings, 'root': place})[:16]}"
-    return cache.publish(folder, lambda staged: _build(staged, dataset, settings, root, table, view, tick))
+    folder = cache.home() / "inputs" / f"{name.split(':')[0]}-{view}-{cache.key({**settings, 'root': place})[:16]}"
+    return cache.publish(folder, lambda staged: _build(staged, dataset, settings, root, table, view, tick), resume=True)
 
 
-def _table(name: str, tick: Tick | None) -> pl.DataFrame:
-    dataset = catalog.dataset(name)
-    return clips.mend(dataset.read_annotations(cache.root(name, tick)), dataset.mends)
+def table(name: str, tick: Tick | None = None) -> pl.DataFrame:
+    """TABLE 1 of a corpus: as released, mended, blank apexes filled in by the corpus's rule."""
+    dataset, root = catalog.dataset(name), cache.root(name, tick)
+    mended = clips.mend(dataset.read_annotations(root), dataset.mends)
+    return apex.fill(mended, dataset.apex, root, name, tick)
 
 
 def _chosen(name: str, task: Task, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
@@ -122,19 +124,26 @@ def _chosen(name: str, task: Task, tables: Mapping[str, pl.DataFrame]) -> pl.Dat
     return chosen
 
 
-def _usable(table: pl.DataFrame, task: Task) -> pl.DataFrame:
-    """Clips with key frames in order; others cannot be in a task (`clips.check`), nor can those it drops."""
+def _usable(root: Path, table: pl.DataFrame, task: Task, view: View, chosen: pl.DataFrame) -> pl.DataFrame:
+    """Clips with key frames in order, and those frames on disk; others cannot be shown, nor can those a task drops.
+
+    A chosen clip stays whatever its frames, so that what is missing is told; a broken clip outside the task is not
+    in the way.
+    """
     ordered = (pl.col("onset") <= pl.col("apex")) & (pl.col("apex") <= pl.col("offset"))
     without_frames = pl.col("onset").is_null() & pl.col("frame_path").is_null()
     kept = table.filter(ordered.fill_null(False) | without_frames, ~pl.col("clip").is_in(list(task.drop)))
-    return kept.unique("clip", keep="none").sort("clip")
+    kept = kept.unique("clip", keep="none").sort("clip")
+    asked = set(chosen["clip"])
+    there = [row["clip"] in asked or frames.present(root, row, view) for row in kept.iter_rows(named=True)]
+    return kept.filter(pl.Series(there, dtype=pl.Boolean))
 
 
 def _settings(name: str, table: pl.DataFrame, view: View) -> dict[str, Any]:
     """Every setting that makes a corpus's arrays, in plain types."""
     more = {"clip": [tim.version()]}.get(view.kind, [])
     return {
-        "dataset": name,
+        "dataset": name.split(":")[0],
         "signature": catalog.dataset(name).signature,
         "clips": cache.key({"rows": table.select(USED).rows()}),
         "view": str(view),
@@ -151,25 +160,19 @@ def _build(
     view: View,
     tick: Tick | None,
 ) -> None:
-    rows = table.select(USED).rows(named=True)
-    if dataset.read_flow is not None:
-        made: Iterator[Clip] = map(partial(_picture, dataset.read_flow, root, view), rows)
-    else:
-        made = _parallel(partial(_clip, root, view), rows)
-    stores: dict[str, np.ndarray] = {}
-    unfound = []
-    for done, (arrays, found) in enumerate(made):
-        for name, array in arrays.items():
-            if name not in stores:
-                stores[name] = np.lib.format.open_memmap(
-                    folder / f"{name}.npy", mode="w+", dtype=array.dtype, shape=(len(rows), *array.shape)
-                )
-            stores[name][done] = array
-        if not found:
-            unfound.append(rows[done]["clip"])
+    rows, names = table.select(USED).rows(named=True), table["clip"].to_list()
+
+    def make(first: int) -> Iterator[Clip]:
+        if dataset.read_flow is not None:
+            return map(partial(_picture, dataset.read_flow, root, view), rows[first:])
+        return _parallel(partial(_clip, root, view), rows[first:])
+
+    def told(done: int) -> None:
         if tick:
-            tick(done + 1, len(rows), f"preparing {settings['dataset']} as {view}")
-    record = {"settings": settings, "clips": table["clip"].to_list(), "unfound": unfound}
+            tick(done, len(rows), f"preparing {settings['dataset']} as {view}")
+
+    unfound = stores.write(folder, settings, names, make, told)
+    record = {"settings": settings, "clips": names, "unfound": unfound}
     (folder / "clips.json").write_text(json.dumps(record, indent=1))
 
 

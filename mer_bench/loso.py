@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from mer_bench import cache, catalog, predictions, processes
+from mer_bench import cache, catalog, predictions, processes, splits
 from mer_bench.contracts import MerBenchError, Setting, UsageError
 from mer_bench.fold import Finished, Training, builder, checked, data_of, one_thread, train, view_of
 
@@ -26,8 +26,10 @@ Tick = Callable[[int, int, str], None]
 
 
 def folds(task: str, setting: Setting) -> list[str]:
-    """Names of a task's folds: its subjects, sorted."""
-    return sorted(view_of(task, setting.view).clips["subject"].unique().to_list())
+    """Names of a task's folds, sorted: its subjects, or the corpora that it leaves out in turn."""
+    asked = catalog.task(task)
+    found = splits.loso(view_of(task, setting.view).clips, by=asked.fold, tested=asked.tested)
+    return [fold.name for fold in found]
 
 
 def run_pass(

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mer_bench import catalog, fold, inputs, loso, processes, tracking
-from mer_bench.contracts import PAPER_SCALE, Scale, Setting, UsageError
+from mer_bench import catalog, fold, inputs, inspection, loso, processes, tracking
+from mer_bench.contracts import PAPER_SCALE, MerBenchError, Scale, Setting, UsageError
 from mer_bench.space import Space
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -104,6 +104,29 @@ def prepare(
     setting = searched.setting(searched.default() if published else {}, size)
     count, place = processes.workers(workers), usable(device)
     return Ready(searched, task, scale, size, setting, place, seeds, count, tracking.open(), began)
+
+
+def inputs_for(corpus: str, task: str, model: str, scale: str, tick: Tick | None) -> dict[str, inputs.Inputs]:
+    """What a model is shown of a corpus's tasks, prepared; tasks whose sheet is not on this machine are left out.
+
+    Raises:
+        UsageError: an unknown name.
+        MerBenchError: no task can be prepared; the first reason.
+    """
+    known((scale,), SCALES, "scale")
+    found, reasons = {}, []
+    for label, one in inspection.tasks(corpus, task).items():
+        setting = Space(placed(model), {}).setting({}, one.scale if scale == "task" else PAPER_SCALE)
+        try:
+            for part in one.corpora:
+                inputs.table(part)
+        except MerBenchError as error:
+            reasons.append(error)
+            continue
+        found[label] = inputs.load(label, setting.view, tick=tick)
+    if not found:
+        raise reasons[0]
+    return found
 
 
 def placed(model: str) -> str:

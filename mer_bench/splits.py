@@ -1,6 +1,6 @@
-"""Who is tested, who is trained on: leave one *subject* out.
+"""Who is tested, who is trained on: leave one *subject* out, or one corpus where a task says so.
 
-    clips  ──►  [Fold(name, test, train, validation), ...]    one per subject, sorted by name
+    clips  ──►  [Fold(name, test, train, validation), ...]    one per subject (or corpus), sorted by name
 
 A splitter only splits. Validation is by subject too: about a quarter of a fold's other subjects, chosen so that they
 hold about a quarter of every class. The choice for a fold reads the other subjects alone, in sorted order, and is
@@ -9,6 +9,7 @@ seeded by names, so that nothing about the held-out subject (its labels, its num
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +26,10 @@ TOLERANCE = 0.4
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One held-out subject.
+    """One held-out subject, or corpus.
 
     Args:
-        name: the held-out subject, `corpus/id`.
+        name: what is held out: a subject, `corpus/id`, or a corpus.
         test: rows of its clips in the clips table, ascending int64, as the other two.
         train: rows to fit on; no subject is on two sides.
         validation: rows of the validation subjects; empty where none are kept back.
@@ -45,55 +46,71 @@ class Fold:
         return np.sort(np.concatenate([self.train, self.validation]))
 
 
-def loso(clips: pl.DataFrame, *, validation: bool = False, share: float = SHARE, seed: str | int = NAME) -> list[Fold]:
-    """One fold for each subject of `clips` (columns `subject` and `label`), sorted by subject.
+def loso(
+    clips: pl.DataFrame,
+    *,
+    validation: bool = False,
+    share: float = SHARE,
+    seed: str | int = NAME,
+    by: str = "subject",
+    tested: Sequence[str] = (),
+) -> list[Fold]:
+    """One fold for each subject of `clips` (columns `subject` and `label`), or each corpus, sorted by name.
 
     Args:
         clips: a task's clips; folds hold row numbers of this table.
         validation: keep back validation subjects in each fold.
         share: of the other subjects, and of their clips of every class, that is kept back.
         seed: names the draw; the same name gives the same validation subjects.
+        by: column of what is left out, `subject` or `corpus`.
+        tested: what is left out in turn; everything if empty. The others are only trained on.
 
     Raises:
-        MerBenchError: too few subjects (two are needed, three with validation) or a share outside (0, 1).
+        MerBenchError: too few subjects (two are needed, three with validation), a corpus alone, or a share outside
+            (0, 1).
     """
     subjects = np.unique(clips["subject"].to_numpy())
     if len(subjects) < (2 + validation):
         raise MerBenchError(f"{len(subjects)} subjects are too few to leave one out; {2 + validation} are needed")
     if not 0 < share < 1:
         raise MerBenchError(f"the validation share must lie between 0 and 1, not {share}")
-    return [_fold(clips, str(name), validation, share, seed) for name in subjects]
+    names = sorted(set(map(str, clips[by])))
+    if len(names) < 2:
+        raise MerBenchError(f"{names[0]} alone cannot be left out; a fold needs another {by} to train on")
+    return [_fold(clips, name, validation, share, seed, by) for name in names if not tested or name in tested]
 
 
-def _fold(clips: pl.DataFrame, name: str, validation: bool, share: float, seed: str | int) -> Fold:
-    subject = clips["subject"].to_numpy()
-    test = subject == name
+def _fold(clips: pl.DataFrame, name: str, validation: bool, share: float, seed: str | int, by: str) -> Fold:
+    subject, test = clips["subject"].to_numpy(), clips[by].to_numpy() == name
     back = np.zeros(len(subject), bool)
     if validation:
         others, owner = np.unique(subject[~test], return_inverse=True)
+        if len(others) < 2:
+            raise MerBenchError(f"without {name} one subject is left; two are needed to keep one back")
         labels = clips["label"].to_numpy()[~test]
         chosen = others[_choose(owner, labels, share, named_seed(seed, "validation", name))]
         back = np.isin(subject, chosen)
     return Fold(name, *(np.flatnonzero(side) for side in (test, ~test & ~back, back)))
 
 
-def inner(clips: pl.DataFrame, name: str, count: int) -> list[Fold]:
+def inner(clips: pl.DataFrame, name: str, count: int, by: str = "subject") -> list[Fold]:
     """The trainings inside one fold.
 
     Args:
         clips: as in `loso`.
-        name: the held-out subject.
+        name: the held-out subject, or corpus.
         count: 0 keeps nobody back (one training on everyone else); 1 is one hold-out, as in `loso`; more divide the
             other subjects into so many groups of like size and class mix, each validated once by the others.
+        by: as in `loso`.
 
     Raises:
-        MerBenchError: no such subject, or fewer than `count` others.
+        MerBenchError: nothing of that name, or fewer than `count` other subjects.
     """
-    if name not in clips["subject"]:
-        raise MerBenchError(f"no subject {name} to leave out")
+    if name not in clips[by]:
+        raise MerBenchError(f"no {by} {name} to leave out")
     if count < 2:
-        return [_fold(clips, name, count == 1, SHARE, NAME)]
-    whole = _fold(clips, name, False, SHARE, NAME)
+        return [_fold(clips, name, count == 1, SHARE, NAME, by)]
+    whole = _fold(clips, name, False, SHARE, NAME, by)
     subjects, owner = np.unique(clips["subject"].to_numpy()[whole.train], return_inverse=True)
     if len(subjects) < count:
         raise MerBenchError(f"{len(subjects)} other subjects cannot be divided by {count}; use fewer inner folds")

@@ -48,7 +48,7 @@ def test_every_name_loads_and_the_file_name_is_the_registry():
 def test_tasks_name_corpora_and_classes_that_exist():
     for name in catalog.names("task"):
         task = catalog.task(name)
-        assert set(task.corpora) <= set(catalog.names("dataset"))
+        assert all(isinstance(catalog.dataset(corpus), Dataset) for corpus in task.corpora)
         assert set(task.class_map.values()) == set(task.classes)
         assert not task.counts or (len(task.counts) == len(task.classes) and sum(task.counts) == task.clips)
 

@@ -103,8 +103,8 @@ class FakeShape:
         self.box = box
 
     def part(self, index: int) -> object:
-        # As dlib's predictor: outer and inner corner of the eye on the right, then of the one on the left.
-        x = {0: 100, 1: 80, 2: 20, 3: 40}[index] * (1 if self.box.size > 10 else 3)
+        # As dlib's predictor: outer and inner corner of the eye on the right, then of the one on the left, nose.
+        x = {0: 100, 1: 80, 2: 20, 3: 40, 4: 60}[index] * (1 if self.box.size > 10 else 3)
         return type("Point", (), {"x": x + 25, "y": 50 + 25})
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import polars as pl
 import pytest
 
 from mer_bench import catalog, clips
@@ -68,6 +69,11 @@ def test_the_real_release_is_the_pinned_one() -> None:
     dataset, task = catalog.dataset(NAME), catalog.task(TASK)
     chosen = clips.select(dataset.read_annotations(REAL[0]), task)
     clips.check(chosen, TASK, task)
+    for name in ("casme2", "samm", "smic"):
+        # the pins of the parts, and their counts, are those of the public list
+        part, pinned = chosen.filter(pl.col("corpus") == name), catalog.task(f"{name}-3")
+        assert clips.sha256(part) == pinned.sha256 and part["subject"].n_unique() == pinned.subjects
+        assert tuple((part["label"] == label).sum() for label in range(3)) == pinned.counts
     parts = chosen.group_by("corpus").len().sort("corpus").rows()
     assert parts == [("casme2", 145), ("samm", 133), ("smic", 164)]
     assert dataset.read_flow is not None

@@ -6,20 +6,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog", "classical")
-PIXELS = ("cache", "frames", "faces", "flow", "tim", "inputs")
+WORDS = (
+    "contracts",
+    "processes",
+    "facs",
+    "clips",
+    "sheets",
+    "coding",
+    "folders",
+    "own",
+    "predictions",
+    "seeds",
+    "catalog",
+    "classical",
+)
+PIXELS = ("cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "footage", "inspection")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
-DOOR = ("ready", "answers", "searches", "commands", "progress", "cli")
+DOOR = ("ready", "answers", "searches", "commands", "progress", "data", "cli")
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
     "ray": {"tune"},
     "optuna": {"space", "proposer", "search_spaces"},
-    "rich": {"leaderboard", "progress", "cli"},
+    "rich": {"leaderboard", "progress", "data", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}

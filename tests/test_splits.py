@@ -142,3 +142,54 @@ def test_too_few_subjects_and_impossible_shares_are_errors():
         splits.loso(table([[1, 1]]))
     with pytest.raises(MerBenchError, match="share"):
         splits.loso(table([[1]] * 4), validation=True, share=1.0)
+
+
+def corpora(counts):
+    """The same clips in three corpora, by turns of subjects."""
+    clips = table(counts)
+    return clips.with_columns(
+        ("k" + (pl.col("subject").str.slice(2).cast(pl.Int32) % 3).cast(pl.String)).alias("corpus")
+    )
+
+
+@settings(deadline=None)
+@given(tables, st.booleans())
+def test_a_corpus_is_left_out_whole_and_validation_is_by_subject(counts, validation):
+    clips = corpora(counts)
+    names = clips["corpus"].to_numpy()
+    people = clips["subject"].to_numpy()
+    if validation and min(len(set(people[names != name])) for name in set(names)) < 2:
+        with pytest.raises(MerBenchError, match="one subject is left"):
+            splits.loso(clips, validation=validation, by="corpus")
+        return
+    folds = splits.loso(clips, validation=validation, by="corpus")
+    assert [fold.name for fold in folds] == ["k0", "k1", "k2"]
+    for fold in folds:
+        assert set(names[fold.test]) == {fold.name} and fold.name not in set(names[fold.everything])
+        assert sorted([*fold.test, *fold.everything]) == list(range(len(clips)))
+        assert not set(people[fold.train]) & set(people[fold.validation])
+        assert bool(len(fold.validation)) == validation
+
+
+def test_only_what_is_tested_is_left_out():
+    clips = corpora([[2, 1]] * 6)
+    (fold,) = splits.loso(clips, by="corpus", tested=("k1",))
+    assert fold.name == "k1" and len(fold.test) + len(fold.train) == len(clips)
+
+
+def test_the_left_out_corpus_has_no_say_in_the_validation_subjects():
+    clips = corpora([[2, 1]] * 12)
+    moved = clips.with_columns(
+        pl.when(pl.col("corpus") == "k0")
+        .then(1 - pl.col("label"))
+        .otherwise(pl.col("label"))
+        .cast(pl.Int8)
+        .alias("label")
+    )
+    before, after = (splits.loso(each, validation=True, by="corpus")[0] for each in (clips, moved))
+    assert (before.validation == after.validation).all() and (before.train == after.train).all()
+
+
+def test_a_corpus_alone_cannot_be_left_out():
+    with pytest.raises(MerBenchError, match="k0 alone cannot be left out"):
+        splits.loso(table([[1, 1]] * 3).with_columns(pl.lit("k0").alias("corpus")), by="corpus")

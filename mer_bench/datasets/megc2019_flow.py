@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from mer_bench import clips
-from mer_bench.contracts import Dataset, MerBenchError, Scale, Task
+from mer_bench.contracts import Dataset, MerBenchError, Public, Scale, Task
 
 SHEET = "combined_3_class2_for_optical_flow.csv"
 PICTURES = "STSNet_whole_norm_u_v_os"
@@ -98,4 +98,15 @@ DATASET = Dataset(
     },
     read_flow=read_flow,
     url="https://github.com/wangzhifengharrison/HTNet",
+    public=Public(
+        url="https://github.com/wangzhifengharrison/HTNet",
+        commit="91cf4bda0a2db50d638d46c04c5d7cf3b602d446",
+        paths=(SHEET, PICTURES),
+        sums=Path(__file__).with_name("_megc2019_flow.sums"),
+        state=(
+            "these pictures derive from CASME II, SMIC and SAMM, which are given out under signed agreements; the "
+            "repository states no licence for them. Do not pass them on, and ask for the corpora themselves before you "
+            "publish anything that shows them"
+        ),
+    ),
 )

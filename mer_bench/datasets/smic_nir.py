@@ -1,0 +1,8 @@
+"""SMIC-NIR: 71 clips of 8 subjects at 25 frames a second, near infrared (Li et al., FG 2013). Layout in `_smic.py`.
+
+The same movements as SMIC-HS and SMIC-VIS, seen by another camera: never train on one and test on another.
+"""
+
+from mer_bench.datasets import _smic
+
+DATASET = _smic.corpus("smic_nir", "NIR", "SMIC-NIR", fps=25.0, clips=71, subjects=8, counts=(28, 24, 19))
