@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mer_bench import catalog, clips, grading, selection
+from mer_bench import catalog, clips, evidence, grading, provenance, selection, tracking
 from mer_bench.contracts import PAPER_SCALE, model_options
+from mer_bench.cost import Cost
+from mer_bench.logged import plain
 from mer_bench.ready import Ready
 from mer_bench.scores import Result
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished command: its run, its result, the folder of its tables, and the test rows of each rule."""
+    """A finished command: its run, its result, the folder of its tables, and the test rows of each rule.
+
+    `reused` says that an identical evaluation was on record; nothing was trained, and `chosen` is empty.
+    """
 
     run_id: str
     result: Result
     tables: Path
     chosen: Mapping[str, selection.Chosen]
+    reused: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The `--json` object."""
@@ -54,9 +60,24 @@ class Answer:
             "rules": rules,
             "trials": result.trials,
             "strictness": result.strictness,
+            "parameters": result.parameters,
+            "macs": result.macs,
+            "latency_ms": result.latency,
             "faces_not_found": result.question["faces_not_found"],
             "run_id": self.run_id,
+            "reused": self.reused,
         }
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a command found besides the rows that speak: `of_study` and `curves` fill `evidence.Evidence`."""
+
+    cost: Cost
+    curves: tuple[evidence.Curve, ...] = ()
+    trials: tuple[evidence.Trial, ...] = ()
+    choices: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    costed: int | None = None
 
 
 def result(
@@ -64,6 +85,7 @@ def result(
     ready: Ready,
     question: Mapping[str, Any],
     chosen: Mapping[str, selection.Chosen],
+    found: Found,
     trials: int | None = None,
     strictness: str = "",
 ) -> Result:
@@ -74,12 +96,15 @@ def result(
         ready: the settled command.
         question: the resolved question.
         chosen: rule -> its rows.
+        found: what is drawn beside the numbers.
         trials: of a study: those that finished a fold at least.
         strictness: of a study.
     """
     facts, table = catalog.task(ready.task), ready.data.clips
     graded = {rule: grading.grade(rule, rows, table, facts.classes) for rule, rows in chosen.items()}
-    subjects = table["subject"].n_unique()
+    paper = catalog.baseline(ready.space.model).paper
+    subjects = sorted(table["subject"].unique().to_list())
+    counts = {rule: evidence.packed(grading.by_subject(c.rows, len(facts.classes))[0]) for rule, c in chosen.items()}
     return Result(
         kind=kind,
         model=shown(ready.space.model),
@@ -89,20 +114,54 @@ def result(
         task_sha256=clips.sha256(table),
         seeds=ready.seeds,
         clips=len(table),
-        subjects=subjects,
-        folds_done=subjects,
-        folds_total=subjects,
+        subjects=len(subjects),
+        folds_done=len(subjects),
+        folds_total=len(subjects),
         trials=trials,
         strictness=strictness,
         chance={rule: chance for rule, (_, chance) in graded.items()},
         rules={rule: score for rule, (score, _) in graded.items()},
-        parameters=ready.parameters,
+        parameters=found.cost.parameters,
         seconds=time.perf_counter() - ready.began,
         device=ready.device,
         banner=facts.banner,
         question=dict(question),
-        versions={name: importlib.metadata.version(name) for name in ("mer-bench", "torch", "numpy", "scikit-learn")},
+        versions=provenance.versions(),
+        macs=found.cost.macs,
+        latency=found.cost.latency,
+        paper=asdict(paper) if paper else None,
+        evidence=evidence.Evidence(
+            classes=tuple(facts.classes),
+            subjects=tuple(subjects),
+            counts=counts,
+            curves=found.curves,
+            trials=found.trials,
+            choices=found.choices,
+            costed=found.costed,
+        ),
     )
+
+
+def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Sequence[str]) -> Answer | None:
+    """An identical evaluation that was recorded before, with all that a comparison needs; the newest, if any.
+
+    Identical: the same question (settings, code, inputs, seeds, formats), task, clips and version of mer-bench.
+    """
+    asked = _canonical(question)
+    here = (kind, shown(ready.space.model), ready.task, catalog.task(ready.task).version, clips.sha256(ready.data.clips))
+    for run_id, _, result in ready.tracker.results():
+        there = (result.kind, result.model, result.task, result.task_version, result.task_sha256)
+        whole = result.evidence is not None and set(rules) <= set(result.rules)
+        same = result.versions.get("mer-bench") == provenance.versions()["mer-bench"]
+        if here == there and whole and same and _canonical(result.question) == asked:
+            kept = {rule: result.rules[rule] for rule in rules}
+            chance = {rule: result.chance[rule] for rule in rules}
+            return Answer(run_id, replace(result, rules=kept, chance=chance), tracking.tables() / run_id, {}, reused=True)
+    return None
+
+
+def _canonical(question: Mapping[str, Any]) -> str:
+    return json.dumps(question, sort_keys=True, default=plain)
 
 
 def _setting_name(kind: str, ready: Ready) -> str:

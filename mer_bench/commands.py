@@ -1,4 +1,4 @@
-"""The commands as Python functions: `run`, `search`, `compare`, `report`. The command line adds nothing but words.
+"""The commands as Python functions: `run`, `search`, `report`. The command line adds nothing but words.
 
 from mer_bench import run, search, report
 run("ridge_flow"); search("mmnet", trials=8)
@@ -8,12 +8,12 @@ report()
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, catalog, grading, inputs, loso, selection, tracking
-from mer_bench.answers import Answer, shown
+from mer_bench import answers, attachments, catalog, loso, selection, tracking
+from mer_bench.answers import Answer, Found, shown
+from mer_bench.evidence import Curve, Trial
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.ready import Tick, known, prepare
 from mer_bench.space import SAMPLERS, fingerprint, views
@@ -36,6 +36,7 @@ def run(
     keep_weights: bool = False,
     workers: int | None = None,
     tick: Tick | None = None,
+    reuse: bool = False,
 ) -> Answer:
     """Evaluate one recipe by leave-one-subject-out and record it.
 
@@ -50,6 +51,7 @@ def run(
         keep_weights: keep each fold's final weights as safetensors.
         workers: processes; by default one a core.
         tick: called with (done, total, text).
+        reuse: answer with an identical recorded evaluation, if there is one, instead of training again.
 
     Raises:
         UsageError: an unknown name.
@@ -61,6 +63,9 @@ def run(
     ready = ready.with_inputs([ready.setting.view], tick)
     question = {"setting": ready.setting.as_dict(), **ready.question}
     name = shown(ready.space.model)
+    if reuse and (recorded := answers.on_record("run", ready, question, wanted)):
+        return recorded
+    cost = ready.cost()
     with ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id:
         folder = tracking.tables() / run_id
         passes: dict[bool, Path] = {}
@@ -78,8 +83,8 @@ def run(
             if diverged:
                 raise MerBenchError(f"{diverged[0]} ({len(diverged)} of {len(finished)} folds)")
         chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
-        found = answers.result("run", ready, question, chosen)
-        ready.tracker.finish(run_id, found, folder)
+        found = answers.result("run", ready, question, chosen, Found(cost, _curves(passes)))
+        attachments.finish(ready.tracker, run_id, found, folder, chosen)
     return Answer(run_id, found, folder, chosen)
 
 
@@ -98,6 +103,8 @@ def search(
     refit: bool = True,
     workers: int | None = None,
     tick: Tick | None = None,
+    space: str = "",
+    reuse: bool = False,
 ) -> Answer:
     """Search a method's space without ever asking the test subject, and record the study.
 
@@ -115,6 +122,8 @@ def search(
         refit: train each fold's choice once more on all its training subjects.
         workers: trials at the same time; by default one a core.
         tick: called with (done, total, text).
+        space: a file with the `suggest(trial)` to search by, in place of the model's own.
+        reuse: as in `run`.
 
     Raises:
         UsageError: an unknown name.
@@ -130,7 +139,7 @@ def search(
         raise UsageError(f"--no-refit leaves nothing to repeat: drop --seeds and the rules {', '.join(REFITTED)}")
     possible = tuple(rule for rule in selection.STUDY_RULES if refit or rule not in REFITTED)
     wanted = _in_order(rules, possible) or possible
-    ready = prepare(model, task, settings, scale, device, seeds, workers, published=True)
+    ready = prepare(model, task, settings, scale, device, seeds, workers, published=True, space=space)
     ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
     question = {
         "space": fingerprint(ready.space),
@@ -142,86 +151,28 @@ def search(
         **ready.question,
     }
     name = shown(ready.space.model)
+    if reuse and (recorded := answers.on_record("search", ready, question, wanted)):
+        return recorded
     with ready.tracker.run(f"search {name} on {task}", "search", name, task, question) as run_id:
         folder = tracking.tables() / run_id
         study = studies.Study(
             ready.space, task, ready.scale, sampler, trials, seed, folder, device=ready.device, **ready.formats
         )
-        folders = tune.search(study, ready.workers, _Watch(ready.tracker, run_id, trials, tick))
+        watch = _Watch(ready.tracker, run_id, trials, tick)
+        folders = tune.search(study, ready.workers, watch)
         refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
         chosen = {rule: studies.conclude(rule, folders, refits) for rule in wanted}
-        found = answers.result("search", ready, question, chosen, len(folders), study.strictness)
-        ready.tracker.finish(run_id, found, folder)
-    return Answer(run_id, found, folder, chosen)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two models under one protocol: their answers, and the difference in UF1 with its interval over subjects."""
-
-    ours: Answer
-    theirs: Answer
-    rule: str
-    difference: float
-    interval: tuple[float, float]
-
-    @property
-    def verdict(self) -> str:
-        """In words."""
-        names = self.ours.result.model, self.theirs.result.model
-        low, high = self.interval
-        ahead = f"{names[0]} is ahead" if low > 0 else f"{names[0]} is behind" if high < 0 else "no difference shown"
-        leaky = ", leaky" if selection.is_leaky(self.rule) else ""
-        trials = self.ours.result.trials
-        how = "each its own recipe" if trials is None else f"each searched with {trials} trials"
-        return (
-            f"{ahead}: {names[0]} - {names[1]} = {self.difference:+.3f} UF1 [{low:+.3f}, {high:+.3f}] over subjects, "
-            f"rule {self.rule}{leaky}, {how}"
+        searched = studies.Searched(study, folders, wanted)
+        beside = Found(
+            ready.cost(searched.costed_setting),
+            (_curve(f"validation UF1 of trial {searched.costed}", searched.curve),),
+            tuple(sorted(watch.trials, key=lambda trial: trial.number)),
+            searched.choices,
+            searched.costed,
         )
-
-    def as_json(self) -> dict[str, Any]:
-        """The `--json` object."""
-        names = self.ours.result.model, self.theirs.result.model
-        models = dict(zip(names, (self.ours.as_json(), self.theirs.as_json()), strict=True))
-        gap = {"model": names[0], "against": names[1], "rule": self.rule, "uf1": self.difference}
-        return {"models": models, "differences": [{**gap, "uf1_interval": list(self.interval)}]}
-
-
-def compare(
-    model: str,
-    against: str = "mmnet",
-    task: str = DEFAULT_TASK,
-    *,
-    trials: int | None = None,
-    sampler: str = "tpe",
-    settings: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> Comparison:
-    """Evaluate two models on the same folds, by their own recipes or searched alike, and say who is ahead.
-
-    Args:
-        model: the challenger, as in `run`.
-        against: the other one.
-        task: as in `run`.
-        trials: search both with so many trials; without it each runs its own recipe.
-        sampler: as in `search`.
-        settings: of the challenger.
-        options: as in `run` or `search`.
-    """
-    if shown(model) == shown(against):
-        raise UsageError(f"{model} against a model of the same name: give another one with --against")
-    found = []
-    for name, given in ((model, settings), (against, None)):
-        if trials is None:
-            found.append(run(name, task, settings=given, **options))
-        else:
-            found.append(search(name, task, trials=trials, sampler=sampler, settings=given, **options))
-    ours, theirs = found
-    rule = next(iter(ours.result.rules))
-    rows = ours.chosen[rule].rows, theirs.chosen[rule].rows
-    clips = inputs.clips_of(task)
-    gap, interval = grading.difference(*rows, clips, len(catalog.task(task).classes))
-    return Comparison(ours, theirs, rule, gap, (interval.low, interval.high))
+        found = answers.result("search", ready, question, chosen, beside, len(folders), study.strictness)
+        attachments.finish(ready.tracker, run_id, found, folder, chosen)
+    return Answer(run_id, found, folder, chosen)
 
 
 def report(folder: str | Path = "reports", task: str | None = None) -> list[Path]:
@@ -245,6 +196,7 @@ class _Watch:
     def __init__(self, tracker: tracking.Tracker, run_id: str, trials: int, tick: Tick | None) -> None:
         self._tracker, self._run_id, self._trials, self._tick = tracker, run_id, trials, tick
         self._done, self._best = 0, 0.0
+        self.trials: list[Trial] = []
 
     def __call__(self, record: Any) -> None:
         """One ended trial, a `tune.TrialRecord`."""
@@ -252,10 +204,26 @@ class _Watch:
         state = "COMPLETE" if not record.error else "FAIL"
         values = {**record.values, **({"reason": record.error} if record.error else {})}
         self._tracker.trial(self._run_id, record.number, values, numbers, state, record.folder)
+        uf1 = None if record.error else record.inner_uf1
+        self.trials.append(Trial(record.number, dict(record.values), uf1, record.seconds, record.error))
         self._done += 1
         self._best = max(self._best, record.inner_uf1 or 0.0)
         if self._tick:
             self._tick(self._done, self._trials, f"trials, best inner UF1 {self._best:.3f}")
+
+
+def _curves(passes: Mapping[bool, Path]) -> tuple[Curve, ...]:
+    """How UF1 moved while training: of validation subjects where some were kept back, and of the test subjects."""
+    found = []
+    if True in passes:
+        found.append(_curve("validation UF1", selection.validation_curve(passes[True])))
+    if False in passes:
+        found.append(_curve("test UF1", selection.test_curve(passes[False]), leaky=True))
+    return tuple(curve for curve in found if len(curve.values[0]) > 1)
+
+
+def _curve(name: str, scores: Mapping[int, Mapping[int, float]], leaky: bool = False) -> Curve:
+    return Curve(name, tuple(tuple(row.values()) for _, row in sorted(scores.items())), leaky)
 
 
 def _named(tick: Tick | None, text: str) -> Tick | None:

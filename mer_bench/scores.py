@@ -16,6 +16,8 @@ from typing import Any
 import polars as pl
 
 from mer_bench.contracts import MerBenchError
+from mer_bench.evidence import Evidence
+from mer_bench.selection import RUN_RULES, STUDY_RULES
 
 SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -35,9 +37,9 @@ SCHEMA: dict[str, Any] = {
 }
 _COLUMNS = """task task_version task_sha256 model kind setting rule leaky trained_on uf1 low high chance above_chance
 uar accuracy weighted_f1 mean_of_folds_f1 seed_sd optimism by_corpus absent seeds clips subjects folds_done folds_total
-trials strictness parameters seconds device run started question older_runs banner"""
+trials strictness parameters macs latency seconds device run started question older_runs banner"""
 _TEXT = "task task_sha256 model kind setting rule trained_on by_corpus strictness device run started question banner"
-_WHOLE = "task_version absent seeds clips subjects folds_done folds_total trials parameters older_runs"
+_WHOLE = "task_version absent seeds clips subjects folds_done folds_total trials parameters macs older_runs"
 ROWS: dict[str, Any] = {
     **dict.fromkeys(_COLUMNS.split(), pl.Float64),
     **dict.fromkeys(_TEXT.split(), pl.String),
@@ -89,7 +91,9 @@ class Result:
 
     `chance` and `rules` have the same keys, the rules' names; rules whose name starts with `oracle` are leaky.
     `strictness` is `strict` or `adaptive` for a study, else empty; `question` is the
-    resolved question and `versions` what it ran on, JSON types only.
+    resolved question and `versions` what it ran on, JSON types only. `macs` (multiply-accumulates) and `latency`
+    (milliseconds) are of one clip; `paper` is where the method comes from, as it stood; `evidence` is what pictures and comparisons are made from. Results recorded before
+    these existed have None.
 
     Raises:
         MerBenchError: a rule's flag or chance contradicts its name.
@@ -116,6 +120,10 @@ class Result:
     banner: str
     question: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
+    macs: int | None = None
+    latency: float | None = None
+    paper: Mapping[str, Any] | None = None
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         for rule, score in self.rules.items():
@@ -133,9 +141,21 @@ class Result:
         """Inverse of `as_dict`, also after JSON turned tuples into lists; an unknown key is a `TypeError`."""
         rules = {
             name: RuleScore(**{**score, "uf1_interval": tuple(score["uf1_interval"])})
-            for name, score in data["rules"].items()
+            for name, score in sorted(data["rules"].items(), key=lambda item: place(item[0]))
         }
-        return cls(**{**data, "rules": rules})
+        evidence = Evidence.from_dict(data["evidence"]) if data.get("evidence") else None
+        return cls(**{**data, "rules": rules, "evidence": evidence})
+
+    @property
+    def headline(self) -> str:
+        """The rule whose number speaks for this evaluation: the first honest one in the project's order."""
+        return min(self.rules, key=lambda rule: (self.rules[rule].leaky, place(rule)))
+
+
+def place(rule: str) -> tuple[int, str]:
+    """The project's order of rules, the headlines first; others after them."""
+    known = (*STUDY_RULES, *RUN_RULES)
+    return known.index(rule) if rule in known else len(known), rule
 
 
 def table(result: Result) -> pl.DataFrame:

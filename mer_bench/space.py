@@ -92,15 +92,17 @@ class Space:
     Attributes:
         model: `FILE[:PRESET]` or a path; what the preset changes is not searched (`mmnet:flow` searches flow models).
         pinned: `--set` values, as they are; they may name knobs of the space or other settings.
+        file: a file whose `suggest(trial)` is searched in place of the method's own; empty for its own.
     """
 
     model: str
     pinned: Mapping[str, Any]
+    file: str = ""
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         """Ask a trial; returns every value the space decides beyond the trial's own, decided knobs excluded."""
         decided = {**preset_changes(self.model), **plain(self.pinned)}
-        constants = catalog.space(self.model)(Pinned(trial, decided))
+        constants = catalog.space(self.model, self.file)(Pinned(trial, decided))
         return {k: v for k, v in (constants or {}).items() if k not in decided}
 
     def setting(self, values: Mapping[str, Any], scale: Scale = PAPER_SCALE) -> Setting:
@@ -148,7 +150,8 @@ def published(model: str) -> dict[str, Any]:
 
 def fingerprint(space: Space) -> str:
     """A hash of the space's code and pins: two spaces never share a study's name."""
-    text = inspect.getsource(inspect.getmodule(catalog.space(space.model)) or catalog.space(space.model))
+    suggest = catalog.space(space.model, space.file)
+    text = inspect.getsource(inspect.getmodule(suggest) or suggest)
     return hashlib.sha256((text + json.dumps(dict(space.pinned), sort_keys=True, default=str)).encode()).hexdigest()[:8]
 
 

@@ -1,0 +1,201 @@
+"""Who stands where on a task: each evaluation's headline, its difference to a reference, and its possible ranks.
+
+    results ──► one entry an evaluation ──► boards, one a task and clip list ──► tables, pictures, words
+
+All evaluations of a board answer the same clips, so differences are paired by subject: seeds of one side are averaged,
+never matched, and clips of one subject move together. Holm's correction runs over all challengers of a board.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from mer_bench import metrics, prose, stats
+from mer_bench.scores import Result, rows
+from mer_bench.seeds import seed
+
+REFERENCE = "mmnet"
+LEAKY_TWIN = ("oracle-epoch", "oracle-trial", "oracle-global-epoch", "oracle-mmnet")
+
+
+class Difference(NamedTuple):
+    """UF1 minus the reference's, with its interval and tests over subjects.
+
+    Args:
+        value: means over seeds.
+        low, high: its 95 % interval.
+        p: of the paired sign-flip test; `p_holm` is corrected for all challengers of the board.
+        noise: standard deviation over seeds of the difference, None if either side has one seed.
+        same: both say the same about every clip, as far as counts can tell.
+        equal_budget: both sides had as many trials to choose from.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    noise: float | None
+    same: bool
+    equal_budget: bool
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        return prose.verdict(self.value, self.low, self.high, self.p_holm, seed_noise=self.noise, same=self.same)
+
+
+class Ranks(NamedTuple):
+    """The ranks that an entry may have, 1 being the first, and whether it may be as good as the first."""
+
+    low: int
+    high: int
+    tied: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One evaluation on a board; `difference` is None for the reference and for what cannot be paired."""
+
+    run_id: str
+    started: datetime
+    result: Result
+    label: str
+    rule: str
+    older: int = 0
+    difference: Difference | None = None
+    ranks: Ranks | None = None
+
+    @property
+    def run(self) -> str:
+        """The first eight letters of its id."""
+        return self.run_id[:8]
+
+    @property
+    def partial(self) -> bool:
+        """Whether folds are missing."""
+        return self.result.folds_done < self.result.folds_total
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it can be paired: every fold done, counts on record, and an honest rule."""
+        result = self.result
+        return not self.partial and result.evidence is not None and not result.rules[self.rule].leaky
+
+    @property
+    def leaky(self) -> float | None:
+        """What the run's own oracle makes of UF1."""
+        return next((self.result.rules[r].uf1 for r in LEAKY_TWIN if r in self.result.rules), None)
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """Confusion counts of the headline rule, (subjects, seeds, K, K)."""
+        assert self.result.evidence is not None
+        return self.result.evidence.of(self.rule)
+
+
+@dataclass(frozen=True)
+class Board:
+    """A task's entries, best first; partial ones last."""
+
+    task: str
+    version: int
+    sha256: str
+    entries: tuple[Entry, ...]
+    lines: pl.DataFrame
+    reference: Entry | None
+
+    @property
+    def banner(self) -> str:
+        """Words that stand beside every number of the task."""
+        return " ".join(sorted({e.result.banner for e in self.entries} - {""}))
+
+
+def boards(results: Sequence[tuple[str, datetime, Result]], against: str = REFERENCE) -> list[Board]:
+    """Every task's board.
+
+    Args:
+        results: (run id, start, result) in any order.
+        against: the model that others are compared with.
+
+    Raises:
+        MerBenchError: there are none.
+    """
+    table, found = rows(results), []
+    known = {run_id[:8]: (run_id, started, result) for run_id, started, result in results}
+    for (task, version, sha256), lines in table.group_by("task", "task_version", "task_sha256", maintain_order=True):
+        kept = {run: known[run] for run in lines["run"].unique(maintain_order=True)}
+        older = dict(lines.group_by("run").agg(pl.col("older_runs").max()).iter_rows())
+        plain = [Entry(*kept[run], result_label(kept[run][2]), kept[run][2].headline, older[run]) for run in kept]
+        entries = sorted(_unlike(plain), key=_order)
+        reference = _reference(entries, against)
+        entries = _compared(entries, reference)
+        found.append(Board(str(task), int(version), str(sha256), tuple(_ranked(entries)), lines, reference))
+    return found
+
+
+def result_label(result: Result) -> str:
+    """A short name: the model, and how much it was searched."""
+    return f"{result.model} · {prose.plural(result.trials, 'trial')}" if result.trials is not None else result.model
+
+
+def difference(ours: Entry, theirs: Entry) -> Difference:
+    """A paired difference, uncorrected: `p_holm` is `p`."""
+    assert ours.result.evidence is not None
+    strata = ours.result.evidence.corpora
+    found = stats.paired_difference(ours.counts, theirs.counts, metrics.uf1, strata=strata, seed=seed("difference"))
+    spreads = [e.result.rules[e.rule].uf1_sd for e in (ours, theirs)]
+    noise = math.hypot(*spreads) if None not in spreads else None  # type: ignore[arg-type]
+    same = ours.counts.shape == theirs.counts.shape and bool((ours.counts == theirs.counts).all())
+    budget = ours.result.trials == theirs.result.trials
+    return Difference(found.value, found.low, found.high, found.p, found.p, noise, same, budget)
+
+
+def _compared(entries: Sequence[Entry], reference: Entry | None) -> list[Entry]:
+    if reference is None:
+        return list(entries)
+    raw = {e.run_id: difference(e, reference) for e in entries if e.comparable and e.run_id != reference.run_id}
+    corrected = dict(zip(raw, stats.holm([d.p for d in raw.values()]), strict=True)) if raw else {}
+    return [
+        replace(e, difference=raw[e.run_id]._replace(p_holm=float(corrected[e.run_id]))) if e.run_id in raw else e
+        for e in entries
+    ]
+
+
+def _ranked(entries: Sequence[Entry]) -> list[Entry]:
+    able = [e for e in entries if e.comparable]
+    if len(able) < 2:
+        return list(entries)
+    assert able[0].result.evidence is not None
+    strata = able[0].result.evidence.corpora
+    found = stats.ranks([e.counts for e in able], metrics.uf1, strata=strata, seed=seed("ranks"))
+    of = {e.run_id: Ranks(r.low, r.high, r.tied) for e, r in zip(able, found, strict=True)}
+    return [replace(e, ranks=of.get(e.run_id)) for e in entries]
+
+
+def _reference(entries: Sequence[Entry], against: str) -> Entry | None:
+    """Fixed in advance, never by score: the model of that name, else a preset of it; most trials, seeds, newest."""
+    able = [e for e in entries if e.comparable and e.result.model.split(":")[0] == against.split(":")[0]]
+    exact = [e for e in able if e.result.model == against]
+    chosen = sorted(exact or able, key=lambda e: (-(e.result.trials or 0), -e.result.seeds, e.result.model, e.run_id))
+    newest = [e for e in chosen if (e.result.trials, e.result.seeds) == (chosen[0].result.trials, chosen[0].result.seeds)]
+    return max(newest, key=lambda e: (e.started, e.run_id)) if newest else None
+
+
+def _unlike(entries: Sequence[Entry]) -> list[Entry]:
+    """No two entries of a board share a label."""
+    labels = [e.label for e in entries]
+    return [replace(e, label=f"{e.label} · {e.run}") if labels.count(e.label) > 1 else e for e in entries]
+
+
+def _order(entry: Entry) -> tuple[bool, bool, float, str, str]:
+    score = entry.result.rules[entry.rule]
+    return entry.partial, score.leaky, -score.uf1, entry.label, entry.run_id
