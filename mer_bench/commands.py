@@ -220,8 +220,8 @@ def compare(
     rule = next(iter(ours.result.rules))
     rows = ours.chosen[rule].rows, theirs.chosen[rule].rows
     clips = inputs.clips_of(task)
-    gap, interval = grading.difference(*rows, clips, len(catalog.task(task).classes))
-    return Comparison(ours, theirs, rule, gap, (interval.low, interval.high))
+    gap = grading.difference(*rows, clips, len(catalog.task(task).classes))
+    return Comparison(ours, theirs, rule, gap.value, (gap.interval.low, gap.interval.high))
 
 
 def report(folder: str | Path = "reports", task: str | None = None) -> list[Path]:

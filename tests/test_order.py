@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog")
 PIXELS = ("cache", "frames", "faces", "flow", "inputs")
-PROTOCOL = ("splits", "metrics", "selection", "stats")
+PROTOCOL = ("splits", "metrics", "selection", "intervals", "bootstrap", "stats", "comparisons")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "studies", "tune")
