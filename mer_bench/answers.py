@@ -40,6 +40,9 @@ class Answer:
                 "uar": score.uar,
                 "accuracy": score.accuracy,
                 "uf1_interval": list(score.uf1_interval),
+                "intervals": {metric: list(ends) for metric, ends in score.intervals.items()},
+                "interval_method": score.interval_method,
+                "per_class": {k: dict(v) for k, v in score.per_class.items()},
                 "per_corpus": {k: dict(v) for k, v in score.per_corpus.items()},
                 "chance": result.chance[rule],
                 "weighted_f1": score.weighted_f1,
@@ -103,8 +106,7 @@ def result(
     facts, table = catalog.task(ready.task), ready.data.clips
     graded = {rule: grading.grade(rule, rows, table, facts.classes) for rule, rows in chosen.items()}
     paper = catalog.baseline(ready.space.model).paper
-    subjects = sorted(table["subject"].unique().to_list())
-    counts = {rule: evidence.packed(grading.by_subject(c.rows, len(facts.classes))[0]) for rule, c in chosen.items()}
+    subjects = table["subject"].n_unique()
     return Result(
         kind=kind,
         model=shown(ready.space.model),
@@ -114,9 +116,9 @@ def result(
         task_sha256=clips.sha256(table),
         seeds=ready.seeds,
         clips=len(table),
-        subjects=len(subjects),
-        folds_done=len(subjects),
-        folds_total=len(subjects),
+        subjects=subjects,
+        folds_done=subjects,
+        folds_total=subjects,
         trials=trials,
         strictness=strictness,
         chance={rule: chance for rule, (_, chance) in graded.items()},
@@ -130,15 +132,7 @@ def result(
         macs=found.cost.macs,
         latency=found.cost.latency,
         paper=asdict(paper) if paper else None,
-        evidence=evidence.Evidence(
-            classes=tuple(facts.classes),
-            subjects=tuple(subjects),
-            counts=counts,
-            curves=found.curves,
-            trials=found.trials,
-            choices=found.choices,
-            costed=found.costed,
-        ),
+        evidence=evidence.Evidence(found.curves, found.trials, found.choices, found.costed),
     )
 
 
@@ -151,7 +145,7 @@ def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Seque
     here = (kind, shown(ready.space.model), ready.task, catalog.task(ready.task).version, clips.sha256(ready.data.clips))
     for run_id, _, result in ready.tracker.results():
         there = (result.kind, result.model, result.task, result.task_version, result.task_sha256)
-        whole = result.evidence is not None and set(rules) <= set(result.rules)
+        whole = all(rule in result.rules and result.rules[rule].by_subject for rule in rules)
         same = result.versions.get("mer-bench") == provenance.versions()["mer-bench"]
         if here == there and whole and same and _canonical(result.question) == asked:
             kept = {rule: result.rules[rule] for rule in rules}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, catalog, loso, selection, tracking
+from mer_bench import answers, attachments, catalog, loso, pages, selection, standings, tracking
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.evidence import Curve, Trial
 from mer_bench.contracts import MerBenchError, UsageError
@@ -175,12 +175,16 @@ def search(
     return Answer(run_id, found, folder, chosen)
 
 
-def report(folder: str | Path = "reports", task: str | None = None) -> list[Path]:
-    """Write the leaderboard from everything recorded (of one task, if named); returns the files."""
-    from mer_bench import leaderboard
+def report(folder: str | Path = "reports", task: str | None = None, against: str = standings.REFERENCE) -> list[Path]:
+    """Write the leaderboard from everything recorded (of one task, if named); returns the files.
 
+    Args:
+        folder: where they go.
+        task: only this one.
+        against: the model that others are compared with.
+    """
     stem = f"leaderboard-{task}" if task else "leaderboard"
-    return leaderboard.build(recorded(tracking.open(), task), Path(folder), stem)
+    return pages.build(recorded(tracking.open(), task), Path(folder), stem, against)
 
 
 def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[tracking.Finished]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from mer_bench import charts, portraits
+from mer_bench import charts, grading, portraits
 from mer_bench.evidence import Evidence, Trial
 from mer_bench.scores import Result
 from mer_bench.standings import Board, Entry
@@ -39,11 +39,11 @@ def of_board(board: Board) -> list[Figure]:
             "Dashed: chance.",
         )
     ]
-    gaps = [charts.Gap(e.label, *e.difference[:3], e.difference.p_holm) for e in board.entries if e.difference]
+    gaps = [charts.Gap(e.label, e.difference.value, *e.difference.ends, e.difference.p) for e in board.entries if e.difference]
     if gaps and board.reference:
         said = f"Difference in UF1 to {board.reference.label}, paired by subject. Pale: no difference shown."
         found.append(Figure("differences", charts.forest(gaps, board.reference.label), said))
-    ranked = [charts.Rank(e.label, *e.ranks) for e in board.entries if e.ranks]
+    ranked = [charts.Rank(e.label, e.ranks.low, e.ranks.high, e.ranks.tied_with_first) for e in board.entries if e.ranks]
     if ranked:
         said = "Ranks that each may have when other subjects had been filmed. Pale: behind the first."
         found.append(Figure("ranks", charts.ranks(ranked), said))
@@ -56,39 +56,35 @@ def of_board(board: Board) -> list[Figure]:
 
 def of_result(result: Result, rule: str) -> list[Figure]:
     """Confusion matrix, strip of subjects, curves, and what was searched."""
-    record = result.evidence
-    if record is None:
-        return []
-    counts = record.of(rule).mean(1)
-    found = [
-        Figure(
-            "confusion",
-            portraits.confusion(counts.sum(0), record.classes),
-            f"Confusion matrix under {rule}: counts summed over folds{_mean_of(result, rule)}. Rows are the truth.",
-        ),
-        Figure(
-            "subjects",
-            portraits.strip(record.subjects, np.trace(counts, axis1=1, axis2=2), counts.sum((1, 2))),
-            "One column a held-out subject: its clips, the right ones filled.",
-        ),
-    ]
-    for place, curve in enumerate(record.curves):
+    found, score, record = [], result.rules[rule], result.evidence
+    if score.by_subject:
+        counts, subjects = grading.counts_of(score)
+        mean = counts.mean(1)
+        said = f"Confusion matrix under {rule}: counts summed over folds{_mean_of(score.seeds)}. Rows are the truth."
+        found += [
+            Figure("confusion", portraits.confusion(mean.sum(0), list(score.per_class)), said),
+            Figure(
+                "subjects",
+                portraits.strip(subjects, np.trace(mean, axis1=1, axis2=2), mean.sum((1, 2))),
+                "One column a held-out subject: its clips, the right ones filled.",
+            ),
+        ]
+    for place, curve in enumerate(record.curves if record else ()):
         said = f"Pooled {curve.name} by epoch."
         said += " Nobody may choose by it: these are the held-out subjects." if curve.leaky else ""
         found.append(Figure(f"curve-{place + 1}", charts.curve(curve.values, curve.name), said))
-    return found + _searched(record)
+    return found + (_searched(record) if record else [])
 
 
 def of_difference(ours: Entry, theirs: Entry) -> list[Figure]:
     """Where two evaluations differ: by subject, and in their confusions."""
     mine, other = ours.counts.mean(1), theirs.counts.mean(1)
     gaps = np.trace(mine, axis1=1, axis2=2) - np.trace(other, axis1=1, axis2=2)
-    assert ours.result.evidence is not None
-    record = ours.result.evidence
+    subjects, classes = sorted(ours.result.rules[ours.rule].by_subject), list(ours.result.rules[ours.rule].per_class)
     up, down = int((gaps > 0).sum()), int((gaps < 0).sum())
     said = f"Clips right more than {theirs.label}, by subject: {up} subjects gain, {down} lose."
-    return [Figure("swings", portraits.swings(record.subjects, gaps), said)] + [
-        Figure(f"confusion-{place}", portraits.confusion(counts.sum(0), record.classes), f"{entry.label}, {entry.rule}.")
+    return [Figure("swings", portraits.swings(subjects, gaps), said)] + [
+        Figure(f"confusion-{place}", portraits.confusion(counts.sum(0), classes), f"{entry.label}, {entry.rule}.")
         for place, (entry, counts) in enumerate(((ours, mine), (theirs, other)), 1)
     ]
 
@@ -151,6 +147,5 @@ def _point(entry: Entry, cost: float) -> charts.Point:
     return charts.Point(entry.label, cost, score.uf1, *score.uf1_interval)
 
 
-def _mean_of(result: Result, rule: str) -> str:
-    seeds = result.rules[rule].seeds
+def _mean_of(seeds: int) -> str:
     return f", mean of {seeds} seeds" if seeds > 1 else ""

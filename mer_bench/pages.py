@@ -94,10 +94,12 @@ def _said(entry: Entry | None, board: Board) -> dict[str, Any]:
     gap, ranks = entry.difference, entry.ranks
     claims = [c for c in (entry.result.paper or {}).get("printed", ()) if c["task"] == board.task]
     return {
+        **dict.fromkeys(SAID),
         "headline": True,
         "against": f"{board.reference.label} {board.reference.run}" if board.reference and gap else None,
-        **dict(zip(("difference", "difference_low", "difference_high", "p", "p_holm"), gap or [None] * 5, strict=False)),
-        **dict(zip(("rank_low", "rank_high", "tied_with_first"), ranks or [None] * 3, strict=True)),
+        **({"difference": gap.value, "p": gap.found.p, "p_holm": gap.p} if gap else {}),
+        **dict(zip(("difference_low", "difference_high"), gap.ends if gap else (None, None), strict=True)),
+        **({"rank_low": ranks.low, "rank_high": ranks.high, "tied_with_first": ranks.tied_with_first} if ranks else {}),
         "printed": "; ".join(f"{c['metric']} {c['value']} ({c['rule']})" for c in claims) or None,
     }
 

@@ -70,7 +70,7 @@ def listed(words: Sequence[str]) -> str:
 
 
 def verdict(
-    difference: float, low: float, high: float, p: float, *, seed_noise: float | None = None, same: bool = False
+    difference: float, low: float, high: float, p: float, *, seed_noise: bool = False, same: bool = False
 ) -> str:
     """A paired difference in words: `better by .031 UF1 [.004, .058], p = .02 by subjects`.
 
@@ -80,7 +80,7 @@ def verdict(
         difference: ours minus theirs.
         low, high: its 95 % interval over subjects.
         p: of the paired test by subjects, corrected where there are several.
-        seed_noise: standard deviation over seeds of the difference; None if either side has one seed.
+        seed_noise: the seeds alone could make such a difference.
         same: both say the same about every clip.
     """
     if same:
@@ -92,7 +92,5 @@ def verdict(
         said = f"worse by {number(-difference)} UF1 {bounds(-high, -low)}"
     else:
         said = f"no difference shown: {number(difference, signed=True)} UF1 {bounds(low, high)}"
-    noise = ""
-    if seed_noise is not None and abs(difference) < seed_noise:
-        noise = f"; within seed noise (SD {number(seed_noise)})"
+    noise = "; within seed noise" if seed_noise else ""
     return f"{said}, {p_value(p)} by subjects{noise}"

@@ -60,7 +60,7 @@ class RuleScore:
         uf1: unweighted mean F1 over classes, from counts summed over all folds; mean over seeds.
         uar: unweighted mean recall, likewise.
         accuracy: share of clips, likewise.
-        uf1_interval: 95 % interval of `uf1`, bootstrapped over subjects.
+        uf1_interval: 95 % interval of `uf1` over subjects.
         weighted_f1: F1 weighted by class size.
         mean_of_folds_f1: mean over folds of the fold's own UF1 (absent class = 0), as some papers print.
         uf1_sd: standard deviation over seeds; None for one seed.
@@ -69,6 +69,10 @@ class RuleScore:
         trained_on: which of a fold's training subjects the scored models saw.
         leaky: the rule has seen the test subjects' labels.
         seeds: repetitions that this rule's numbers rest on.
+        interval_method: how the intervals were made, of `intervals.METHODS`.
+        intervals: uar, accuracy -> 95 % interval over subjects.
+        per_class: class -> f1, low, high (its 95 % interval), recall, precision, clips.
+        by_subject: subject -> confusion counts, (seeds, K, K) lists; `grading.counts_of` reads them.
     """
 
     uf1: float
@@ -83,6 +87,10 @@ class RuleScore:
     trained_on: str = "all training subjects"
     leaky: bool = False
     seeds: int = 1
+    interval_method: str = "percentile"
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    by_subject: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -140,8 +148,7 @@ class Result:
     def from_dict(cls, data: Mapping[str, Any]) -> Result:
         """Inverse of `as_dict`, also after JSON turned tuples into lists; an unknown key is a `TypeError`."""
         rules = {
-            name: RuleScore(**{**score, "uf1_interval": tuple(score["uf1_interval"])})
-            for name, score in sorted(data["rules"].items(), key=lambda item: place(item[0]))
+            name: _rule_score(score) for name, score in sorted(data["rules"].items(), key=lambda item: place(item[0]))
         }
         evidence = Evidence.from_dict(data["evidence"]) if data.get("evidence") else None
         return cls(**{**data, "rules": rules, "evidence": evidence})
@@ -150,6 +157,11 @@ class Result:
     def headline(self) -> str:
         """The rule whose number speaks for this evaluation: the first honest one in the project's order."""
         return min(self.rules, key=lambda rule: (self.rules[rule].leaky, place(rule)))
+
+
+def _rule_score(data: Mapping[str, Any]) -> RuleScore:
+    others = {name: tuple(ends) for name, ends in data.get("intervals", {}).items()}
+    return RuleScore(**{**data, "uf1_interval": tuple(data["uf1_interval"]), "intervals": others})
 
 
 def place(rule: str) -> tuple[int, str]:

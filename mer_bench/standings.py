@@ -9,7 +9,6 @@ never matched, and clips of one subject move together. Holm's correction runs ov
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from mer_bench import metrics, prose, stats
+from mer_bench import comparisons, grading, prose
 from mer_bench.scores import Result, rows
 from mer_bench.seeds import seed
 
@@ -27,38 +26,35 @@ LEAKY_TWIN = ("oracle-epoch", "oracle-trial", "oracle-global-epoch", "oracle-mmn
 
 
 class Difference(NamedTuple):
-    """UF1 minus the reference's, with its interval and tests over subjects.
+    """UF1 minus the reference's.
 
     Args:
-        value: means over seeds.
-        low, high: its 95 % interval.
-        p: of the paired sign-flip test; `p_holm` is corrected for all challengers of the board.
-        noise: standard deviation over seeds of the difference, None if either side has one seed.
+        found: value, interval, p and the seeds' share, see `comparisons.Difference`.
+        p: corrected for all challengers of the board.
         same: both say the same about every clip, as far as counts can tell.
         equal_budget: both sides had as many trials to choose from.
     """
 
-    value: float
-    low: float
-    high: float
+    found: comparisons.Difference
     p: float
-    p_holm: float
-    noise: float | None
     same: bool
     equal_budget: bool
 
     @property
+    def value(self) -> float:
+        """The difference of the means over seeds."""
+        return self.found.value
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Its 95 % interval over subjects."""
+        return self.found.interval.low, self.found.interval.high
+
+    @property
     def verdict(self) -> str:
         """In words."""
-        return prose.verdict(self.value, self.low, self.high, self.p_holm, seed_noise=self.noise, same=self.same)
-
-
-class Ranks(NamedTuple):
-    """The ranks that an entry may have, 1 being the first, and whether it may be as good as the first."""
-
-    low: int
-    high: int
-    tied: bool
+        noisy = self.found.within_seed_noise
+        return prose.verdict(self.value, *self.ends, self.p, seed_noise=noisy, same=self.same)
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ class Entry:
     rule: str
     older: int = 0
     difference: Difference | None = None
-    ranks: Ranks | None = None
+    ranks: comparisons.Rank | None = None
 
     @property
     def run(self) -> str:
@@ -85,10 +81,15 @@ class Entry:
         return self.result.folds_done < self.result.folds_total
 
     @property
+    def reported(self) -> bool:
+        """Whether its predictions were made elsewhere."""
+        return self.result.kind == "score"
+
+    @property
     def comparable(self) -> bool:
-        """Whether it can be paired: every fold done, counts on record, and an honest rule."""
-        result = self.result
-        return not self.partial and result.evidence is not None and not result.rules[self.rule].leaky
+        """Whether it can be paired: every fold done here, each subject's counts on record, an honest rule."""
+        score = self.result.rules[self.rule]
+        return not self.partial and not self.reported and bool(score.by_subject) and not score.leaky
 
     @property
     def leaky(self) -> float | None:
@@ -98,8 +99,12 @@ class Entry:
     @functools.cached_property
     def counts(self) -> np.ndarray:
         """Confusion counts of the headline rule, (subjects, seeds, K, K)."""
-        assert self.result.evidence is not None
-        return self.result.evidence.of(self.rule)
+        return grading.counts_of(self.result.rules[self.rule])[0]
+
+    @property
+    def corpora(self) -> list[str]:
+        """Each subject's corpus, in the order of `counts`."""
+        return [subject.split("/")[0] for subject in sorted(self.result.rules[self.rule].by_subject)]
 
 
 @dataclass(frozen=True)
@@ -148,36 +153,32 @@ def result_label(result: Result) -> str:
 
 
 def difference(ours: Entry, theirs: Entry) -> Difference:
-    """A paired difference, uncorrected: `p_holm` is `p`."""
-    assert ours.result.evidence is not None
-    strata = ours.result.evidence.corpora
-    found = stats.paired_difference(ours.counts, theirs.counts, metrics.uf1, strata=strata, seed=seed("difference"))
-    spreads = [e.result.rules[e.rule].uf1_sd for e in (ours, theirs)]
-    noise = math.hypot(*spreads) if None not in spreads else None  # type: ignore[arg-type]
+    """A paired difference; its p is not corrected yet."""
+    found = comparisons.difference(ours.counts, theirs.counts, strata=ours.corpora, seed=seed("difference"))
     same = ours.counts.shape == theirs.counts.shape and bool((ours.counts == theirs.counts).all())
-    budget = ours.result.trials == theirs.result.trials
-    return Difference(found.value, found.low, found.high, found.p, found.p, noise, same, budget)
+    return Difference(found, found.p, same, ours.result.trials == theirs.result.trials)
+
+
+def corrected(found: Sequence[Difference]) -> list[Difference]:
+    """The same with p corrected for their number."""
+    return [one._replace(p=p) for one, p in zip(found, comparisons.holm([d.found.p for d in found]), strict=True)]
 
 
 def _compared(entries: Sequence[Entry], reference: Entry | None) -> list[Entry]:
     if reference is None:
         return list(entries)
-    raw = {e.run_id: difference(e, reference) for e in entries if e.comparable and e.run_id != reference.run_id}
-    corrected = dict(zip(raw, stats.holm([d.p for d in raw.values()]), strict=True)) if raw else {}
-    return [
-        replace(e, difference=raw[e.run_id]._replace(p_holm=float(corrected[e.run_id]))) if e.run_id in raw else e
-        for e in entries
-    ]
+    able = [e for e in entries if e.comparable and e.run_id != reference.run_id]
+    gaps = corrected([difference(e, reference) for e in able]) if able else []
+    of = {e.run_id: gap for e, gap in zip(able, gaps, strict=True)}
+    return [replace(e, difference=of.get(e.run_id)) for e in entries]
 
 
 def _ranked(entries: Sequence[Entry]) -> list[Entry]:
     able = [e for e in entries if e.comparable]
     if len(able) < 2:
         return list(entries)
-    assert able[0].result.evidence is not None
-    strata = able[0].result.evidence.corpora
-    found = stats.ranks([e.counts for e in able], metrics.uf1, strata=strata, seed=seed("ranks"))
-    of = {e.run_id: Ranks(r.low, r.high, r.tied) for e, r in zip(able, found, strict=True)}
+    found = comparisons.ranks([e.counts for e in able], strata=able[0].corpora, seed=seed("ranks"))
+    of = {e.run_id: rank for e, rank in zip(able, found, strict=True)}
     return [replace(e, ranks=of.get(e.run_id)) for e in entries]
 
 
@@ -198,4 +199,4 @@ def _unlike(entries: Sequence[Entry]) -> list[Entry]:
 
 def _order(entry: Entry) -> tuple[bool, bool, float, str, str]:
     score = entry.result.rules[entry.rule]
-    return entry.partial, score.leaky, -score.uf1, entry.label, entry.run_id
+    return entry.reported, entry.partial or score.leaky, -score.uf1, entry.label, entry.run_id

@@ -202,8 +202,7 @@ def _score(result: Result, rule: str) -> Cell:
 def _rule(result: Result, rule: str) -> str:
     strict = f", {result.strictness}" if result.strictness and rule.startswith("nested") else ""
     leaky = " (leaky)" if result.rules[rule].leaky else ""
-    reported = ", self-reported" if "self" in result.kind and "self" not in rule else ""
-    return rule + strict + leaky + reported
+    return rule + strict + leaky
 
 
 def _above(entry: Entry) -> str:
@@ -213,8 +212,9 @@ def _above(entry: Entry) -> str:
 def _rank(entry: Entry) -> Cell:
     if entry.ranks is None:
         return Cell(DASH)
-    low, high, tied = entry.ranks
-    return Cell((f"{low}" if low == high else f"{low}–{high}") + (" =" if tied and high > 1 else ""), low + high / 1e4)
+    low, high = entry.ranks.low, entry.ranks.high
+    shown = f"{low}" if low == high else f"{low}–{high}"
+    return Cell(shown + (" =" if entry.ranks.tied_with_first and high > 1 else ""), low + high / 1e4)
 
 
 def _gap(entry: Entry, board: Board) -> Cell:
@@ -224,12 +224,12 @@ def _gap(entry: Entry, board: Board) -> Cell:
     if gap is None:
         return Cell(DASH)
     star = "" if gap.equal_budget else " †"
-    return Cell(f"{number(gap.value, signed=True)} {bounds(gap.low, gap.high)}{star}", gap.value)
+    return Cell(f"{number(gap.value, signed=True)} {bounds(*gap.ends)}{star}", gap.value)
 
 
 def _p(entry: Entry) -> Cell:
     gap = entry.difference
-    return Cell(DASH) if gap is None else Cell(p_value(gap.p_holm).removeprefix("p ").removeprefix("= "), gap.p_holm)
+    return Cell(DASH) if gap is None else Cell(p_value(gap.p).removeprefix("p ").removeprefix("= "), gap.p)
 
 
 def _folds(result: Result) -> str:

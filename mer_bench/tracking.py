@@ -238,4 +238,5 @@ def _json(data: Mapping[str, Any]) -> str:
 
 
 def _compact(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, sort_keys=True, default=plain, separators=(",", ":"))
+    # unsorted: classes are in label order, rules in the project's
+    return json.dumps(data, default=plain, separators=(",", ":"))

@@ -8,12 +8,15 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog")
 PIXELS = ("cache", "frames", "faces", "flow", "inputs")
-PROTOCOL = ("splits", "metrics", "selection", "stats")
-TRAINING = ("batches", "trainer", "fold", "loso")
-RECORDS = ("scores", "grading", "tracking", "leaderboard")
+PROTOCOL = ("splits", "metrics", "selection", "intervals", "bootstrap", "stats", "comparisons")
+TRAINING = ("batches", "trainer", "fold", "loso", "cost")
+RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking")
+REPORTS = (
+    "prose", "reading", "standings", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
+)  # fmt: skip
 SEARCH = ("space", "studies", "tune")
-DOOR = ("ready", "answers", "commands", "progress", "cli")
-ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
+DOOR = ("ready", "answers", "attachments", "commands", "comparing", "progress", "cli")
+ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
