@@ -142,7 +142,13 @@ def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Seque
     Identical: the same question (settings, code, inputs, seeds, formats), task, clips and version of mer-bench.
     """
     asked = _canonical(question)
-    here = (kind, shown(ready.space.model), ready.task, catalog.task(ready.task).version, clips.sha256(ready.data.clips))
+    here = (
+        kind,
+        shown(ready.space.model),
+        ready.task,
+        catalog.task(ready.task).version,
+        clips.sha256(ready.data.clips),
+    )
     for run_id, _, result in ready.tracker.results():
         there = (result.kind, result.model, result.task, result.task_version, result.task_sha256)
         whole = all(rule in result.rules and result.rules[rule].by_subject for rule in rules)
@@ -150,7 +156,9 @@ def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Seque
         if here == there and whole and same and _canonical(result.question) == asked:
             kept = {rule: result.rules[rule] for rule in rules}
             chance = {rule: result.chance[rule] for rule in rules}
-            return Answer(run_id, replace(result, rules=kept, chance=chance), tracking.tables() / run_id, {}, reused=True)
+            return Answer(
+                run_id, replace(result, rules=kept, chance=chance), tracking.tables() / run_id, {}, reused=True
+            )
     return None
 
 

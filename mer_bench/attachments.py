@@ -1,16 +1,15 @@
 """What is kept in MLflow beside a run's scores, so that its pages alone tell a reader everything.
 
-    page.html                   the evaluation as a page of the leaderboard
-    figures/*.svg               its pictures
-    predictions/<rule>.csv      what the model said about every clip, under each rule
-    environment/                the machine, the commit, every installed package
-    tags                        the headline in words, the commit, the rule, the banner
+page.html                   the evaluation as a page of the leaderboard
+figures/*.svg               its pictures
+predictions/<rule>.csv      what the model said about every clip, under each rule
+environment/                the machine, the commit, every installed package
+tags                        the headline in words, the commit, the rule, the banner
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -20,13 +19,10 @@ from mer_bench.scores import Result
 from mer_bench.selection import Chosen
 
 
-def finish(
-    tracker: tracking.Tracker, run_id: str, result: Result, folder: Path, chosen: Mapping[str, Chosen]
-) -> None:
+def finish(tracker: tracking.Tracker, run_id: str, result: Result, folder: Path, chosen: Mapping[str, Chosen]) -> None:
     """Store a result with all that is kept beside it, and close its run."""
-    began = datetime.fromtimestamp(tracker.client.get_run(run_id).info.start_time / 1000, UTC)
     kept = {
-        "page.html": pages.model_page(run_id, began, result),
+        "page.html": pages.model_page(run_id, tracker.started(run_id), result),
         "environment/environment.json": provenance.environment(),
         "environment/requirements.txt": provenance.requirements(),
         **{f"figures/{f.name}.svg": svg.alone(f.drawn) for f in figures.of_result(result, result.headline)},
@@ -47,7 +43,9 @@ def tags(result: Result) -> dict[str, str]:
     score = result.rules[rule]
     interval = prose.bounds(*score.uf1_interval)
     said = f"**UF1 {prose.number(score.uf1)} {interval}** under `{rule}`, chance {prose.number(result.chance[rule])}"
-    others = [f"`{r}` {prose.number(s.uf1)}{' (leaky)' if s.leaky else ''}" for r, s in result.rules.items() if r != rule]
+    others = [
+        f"`{r}` {prose.number(s.uf1)}{' (leaky)' if s.leaky else ''}" for r, s in result.rules.items() if r != rule
+    ]
     lines = [
         *([f"**{result.banner}**"] if result.banner else []),
         f"{said}; {prose.plural(result.seeds, 'seed')}, {result.folds_done}/{result.folds_total} folds.",

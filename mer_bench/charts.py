@@ -130,7 +130,9 @@ def ranks(rows: Sequence[Rank]) -> Markup:
                 "g",
                 element("title", f"{row.name}: rank {said}"),
                 *_labels(y, row.name, said),
-                line(scale(row.low - 0.3), y + 24, scale(row.high + 0.3), y + 24, "rank" if row.tied else "rank behind"),
+                line(
+                    scale(row.low - 0.3), y + 24, scale(row.high + 0.3), y + 24, "rank" if row.tied else "rank behind"
+                ),
             )
         )
     return picture(bottom + 20, "ranks that each model may have, 1 is the first", *parts)
@@ -160,7 +162,7 @@ def _names(names: Sequence[str], places: Sequence[tuple[float, float]]) -> list[
         wide = 5.8 * len(words)
         for anchor, start in (("start", x + 7), ("end", x - 7 - wide)):
             free = all(start + wide < a or b < start or abs(y - at) > 11 for a, b, at in taken)
-            if free and PAD + 32 < start and start + wide < WIDTH:
+            if free and start > PAD + 32 and start + wide < WIDTH:
                 taken.append((start, start + wide, y))
                 at = x + 7 if anchor == "start" else x - 7
                 said.append(element("text", words, x=at, y=y + 4, text_anchor=anchor))
@@ -191,5 +193,3 @@ def _interval(row: Score | Point) -> str:
 def _labels(y: float, name: str, value: str) -> tuple[Markup, Markup]:
     """A row's name on the left, what it says on the right."""
     return text(PAD, y + 13, cut(name, LETTERS)), text(WIDTH - PAD, y + 13, value, "value")
-
-

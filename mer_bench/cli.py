@@ -43,6 +43,8 @@ Sets = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 ScaleName = Annotated[str, typer.Option("--scale", help="task: the size the task states; paper: as published.")]
 Workers = Annotated[int | None, typer.Option(help="Processes or trials at the same time; one a core by default.")]
+SpaceFile = Annotated[str, typer.Option("--space", metavar="FILE", help="A file with the suggest(trial) to search by.")]
+Folder = Annotated[Path, typer.Option(help="Where the pages go.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -93,6 +95,7 @@ def search(
     device: Device = "auto",
     scale: ScaleName = "task",
     no_refit: Annotated[bool, typer.Option("--no-refit", help="Skip the refit on all training subjects.")] = False,
+    space: SpaceFile = "",
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
@@ -112,6 +115,7 @@ def search(
             device=device,
             scale=scale,
             refit=not no_refit,
+            space=space,
             workers=workers,
             tick=tick,
         )
@@ -121,29 +125,40 @@ def search(
 @app.command()
 def compare(
     model: Model,
-    against: Annotated[str, typer.Option(help="The model to compare with.")] = "mmnet",
+    against: Annotated[list[str] | None, typer.Option(help="The model to compare with (mmnet); repeatable.")] = None,
     task: TaskName = "synth-3",
     trials: Annotated[int | None, typer.Option(help="Search both; without it each runs its own recipe.")] = None,
+    against_trials: Annotated[int | None, typer.Option(help="Another number for the others; needs --unequal.")] = None,
+    unequal: Annotated[bool, typer.Option("--unequal", help="Allow budgets that differ; the verdict says so.")] = False,
     sampler: Sampler = "tpe",
+    space: SpaceFile = "",
     seeds: Seeds = 1,
     rules: Rules = "",
     settings: Sets = None,
     device: Device = "auto",
     scale: ScaleName = "task",
     workers: Workers = None,
+    folder: Folder = Path("reports"),
     as_json: Json = False,
 ) -> None:
-    """Evaluate two models on the same folds and say who is ahead; --set is for MODEL."""
-    from mer_bench import commands
+    """Evaluate a model and others on the same folds and say who is ahead; --set and --space are for MODEL.
+
+    What is on record is not computed again.
+    """
+    from mer_bench import comparing
 
     with progress() as tick:
-        found = commands.compare(
+        found = comparing.compare(
             model,
-            against,
+            against or ["mmnet"],
             task,
             trials=trials,
+            against_trials=against_trials,
+            unequal=unequal,
             sampler=sampler,
+            space=space,
             settings=parse_settings(settings or []),
+            folder=folder,
             seeds=seeds,
             rules=_list(rules),
             device=device,
@@ -151,22 +166,28 @@ def compare(
             workers=workers,
             tick=tick,
         )
+    answers = [found.ours, *found.theirs]
+    for answer in answers:
+        if answer.reused:
+            print(f"{answer.result.model}: the same evaluation is on record, run {answer.run_id}", file=sys.stderr)
+    print(found.page, file=sys.stderr)
     if as_json:
         typer.echo(json.dumps(found.as_json(), allow_nan=False))
         return
-    _tables([found.ours, found.theirs])
+    _tables(answers)
     typer.echo(found.verdict)
 
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Option(help="Where the leaderboard goes.")] = Path("reports"),
+    folder: Folder = Path("reports"),
     task: Annotated[str | None, typer.Option("--task", "-t", help="Only this task.")] = None,
+    against: Annotated[str, typer.Option(help="The model that others are compared with.")] = "mmnet",
 ) -> None:
-    """Write the leaderboard (Markdown, HTML, CSV) from everything recorded, and show it."""
+    """Write the leaderboard (HTML, Markdown, LaTeX, CSV) from everything recorded, and show it."""
     from mer_bench import commands, leaderboard, tracking
 
-    files = commands.report(folder, task)
+    files = commands.report(folder, task, against)
     _console().print(leaderboard.screen(commands.recorded(tracking.open(), task)))
     for file in files:
         print(file, file=sys.stderr)

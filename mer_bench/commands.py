@@ -13,8 +13,8 @@ from typing import Any
 
 from mer_bench import answers, attachments, catalog, loso, pages, selection, standings, tracking
 from mer_bench.answers import Answer, Found, shown
-from mer_bench.evidence import Curve, Trial
 from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.evidence import Curve, Trial
 from mer_bench.ready import Tick, known, prepare
 from mer_bench.space import SAMPLERS, fingerprint, views
 

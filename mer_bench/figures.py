@@ -39,15 +39,24 @@ def of_board(board: Board) -> list[Figure]:
             "Dashed: chance.",
         )
     ]
-    gaps = [charts.Gap(e.label, e.difference.value, *e.difference.ends, e.difference.p) for e in board.entries if e.difference]
+    gaps = [
+        charts.Gap(e.label, e.difference.value, *e.difference.ends, e.difference.p)
+        for e in board.entries
+        if e.difference
+    ]
     if gaps and board.reference:
         said = f"Difference in UF1 to {board.reference.label}, paired by subject. Pale: no difference shown."
         found.append(Figure("differences", charts.forest(gaps, board.reference.label), said))
-    ranked = [charts.Rank(e.label, e.ranks.low, e.ranks.high, e.ranks.tied_with_first) for e in board.entries if e.ranks]
+    ranked = [
+        charts.Rank(e.label, e.ranks.low, e.ranks.high, e.ranks.tied_with_first) for e in board.entries if e.ranks
+    ]
     if ranked:
         said = "Ranks that each may have when other subjects had been filmed. Pale: behind the first."
         found.append(Figure("ranks", charts.ranks(ranked), said))
-    for name, cost, unit in (("latency", "latency", "ms a clip, one thread"), ("parameters", "parameters", "parameters")):
+    for name, cost, unit in (
+        ("latency", "latency", "ms a clip, one thread"),
+        ("parameters", "parameters", "parameters"),
+    ):
         points = [_point(e, float(value)) for e in board.entries if (value := getattr(e.result, cost))]
         if len(points) > 1:
             found.append(Figure(name, charts.scatter(points, unit), f"UF1 against {unit}. Up and left is better."))

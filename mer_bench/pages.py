@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +43,7 @@ class Stamp:
 
 
 def build(results: Results, folder: Path, stem: str = "leaderboard", against: str = REFERENCE) -> list[Path]:
-    """Write `leaderboard.html` (one self-contained file), `.md`, `.tex` and `.csv` into `folder`, or under another stem.
+    """Write `leaderboard.html` (one self-contained file), `.md`, `.tex` and `.csv`.
 
     Args:
         results: (run id, start, result) in any order.
@@ -110,9 +110,11 @@ def model_page(run_id: str, started: datetime, result: Result) -> str:
 
 
 def comparison_page(pairs: Sequence[tuple[Entry, Entry]], verdicts: Sequence[str]) -> str:
-    """Two or more evaluations against each other as a page of its own."""
-    found = [(e.run_id, e.started, e.result) for pair in pairs for e in pair]
-    return render("comparison.html.j2", boards=boards(found), pairs=list(zip(pairs, verdicts, strict=True)), stamp=Stamp.now())
+    """An evaluation against others, each pair with its verdict, as a page of its own."""
+    unique = {e.run_id: (e.run_id, e.started, e.result) for pair in pairs for e in pair}
+    found = boards(list(unique.values()), pairs[0][1].result.model)
+    told = list(zip(pairs, verdicts, strict=True))
+    return render("comparison.html.j2", boards=found, pairs=told, stamp=Stamp.now())
 
 
 def render(template: str, **context: Any) -> str:
@@ -161,6 +163,7 @@ def plain(text: str) -> str:
 
 def latex(text: str) -> str:
     """Text that LaTeX shows as it is."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "†": r"$\dagger$"}
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {"–": "--", "†": r"$\dagger$"}
     special |= {c: "\\" + c for c in "&%$#_{}"} | {"<": "$<$", ">": "$>$", "·": r"$\cdot$", "|": r"$|$"}
     return "".join(special.get(letter, letter) for letter in " ".join(text.split()))

@@ -1,21 +1,20 @@
 """Pictures of one model, and the one that explains the protocol.
 
-    confusion   (K, K)           rows the truth, shaded by their share of the row
-    strip       one column a subject: its clips, the right ones filled
-    progress    one dot a trial of a study, the best so far as a staircase
-    knob        one dot a trial: what a setting was, how the trial did
-    loso        one row a fold: who trains, who validates, who is held out
+confusion   (K, K)           rows the truth, shaded by their share of the row
+strip       one column a subject: its clips, the right ones filled
+progress    one dot a trial of a study, the best so far as a staircase
+knob        one dot a trial: what a setting was, how the trial did
+loso        one row a fold: who trains, who validates, who is held out
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from markupsafe import Markup
 
-from mer_bench.prose import number
 from mer_bench.svg import (
     PAD,
     WIDTH,
@@ -29,7 +28,6 @@ from mer_bench.svg import (
     line,
     path,
     picture,
-    plain,
     side,
     text,
 )
@@ -165,7 +163,10 @@ def loso(subjects: int = 7, held_back: int = 2) -> Markup:
             )  # fmt: skip
             parts.append(element("g", element("title", f"fold {fold + 1}: subject {subject + 1} {role}"), box))
     x, middle = left + subjects * cell + 14, top + subjects * cell / 2
-    parts += [path([(x, middle - 2), (x + 22, middle - 2)], "arrow"), path([(x + 17, middle - 7), (x + 22, middle - 2), (x + 17, middle + 3)], "arrow")]  # noqa: E501
+    parts += [
+        path([(x, middle - 2), (x + 22, middle - 2)], "arrow"),
+        path([(x + 17, middle - 7), (x + 22, middle - 2), (x + 17, middle + 3)], "arrow"),
+    ]
     for place, words in enumerate(("every clip", "predicted once,", "counts summed,", "then UF1")):
         parts.append(text(x + 2, middle + 22 + 14 * place, words, "soft"))
     bottom = top + subjects * cell + 14
@@ -182,7 +183,7 @@ def plain_count(value: float, signed: bool = False) -> str:
     return f"+{shown}" if signed and value > 0 else shown
 
 
-def _places(values: Sequence[object], start: float, end: float) -> tuple[list[float], object]:
+def _places(values: Sequence[object], start: float, end: float) -> tuple[list[float], Callable[[float], Markup]]:
     """Where each value stands, and what draws the axis below a given height."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) == len(values) and len(set(numbers)) > 4:

@@ -41,12 +41,12 @@ def duration(seconds: float) -> str:
 
 
 def latency(milliseconds: float | None) -> str:
-    """`0.42 ms`, `12 ms`, `1.3 s`; a dash for None."""
+    """`1.2 µs`, `0.42 ms`, `12 ms`, `1.3 s`; a dash for None."""
     if milliseconds is None:
         return DASH
     if milliseconds >= 1000:
         return f"{milliseconds / 1000:.1f} s"
-    return f"{milliseconds:.2f} ms" if milliseconds < 1 else f"{milliseconds:.3g} ms"
+    return f"{milliseconds:.2g} ms" if 0.1 <= milliseconds < 99.5 else f"{milliseconds:.0f} ms" if milliseconds >= 1 else f"{1000 * milliseconds:.2g} µs"
 
 
 def count(value: int | None) -> str:

@@ -1,4 +1,4 @@
-"""How to read the numbers: what each selection rule is, and what stands beside it. Words of the page, `.md` and `.tex`."""
+"""How to read the numbers: what each selection rule is, and what stands beside it; words of every report."""
 
 RULES = {
     "nested": "each fold's trial and epoch by its own validation subjects, then refitted on all its training subjects; "
@@ -16,11 +16,12 @@ RULES = {
     "oracle-trial": "LEAKY: one trial for all folds by pooled test UF1",
 }
 NOTES = {
-    "UF1, UAR": "Unweighted means over classes of F1 and of recall, from counts summed over all folds; means over seeds.",
-    "[95 %]": "Interval over subjects: what the number might have been had other people been filmed. Clips of one person "
-    "resemble each other, so people are drawn, never clips.",
+    "UF1, UAR": "Unweighted means over classes of F1 and of recall, from counts summed over folds; means over seeds.",
+    "[95 %]": "Interval over subjects: what the number might have been had other people been filmed. Clips of one "
+    "person resemble each other, so people are drawn, never clips.",
     "seed SD": "Standard deviation over repetitions of the training: another matter than the interval, and beside it.",
-    "chance": "Mean UF1 of the same predictions shuffled over all clips. Above chance: the interval's lower end is above it.",
+    "chance": "Mean UF1 of the same predictions shuffled over all clips. Above chance: the interval's lower end lies "
+    "above it.",
     "difference, p": "UF1 minus the reference's, paired by subject; p by flipping whole subjects between the two, "
     "corrected after Holm for the number of challengers. Better is said only if the interval excludes 0 and p is below "
     ".05; no difference shown is not the same as no difference.",
@@ -31,8 +32,8 @@ NOTES = {
     "held-out subject. Adaptive: the search has met every subject as someone's validation subject.",
     "trials": "Settings that a study tried. Numbers of unequally many trials are not a fair race (†).",
     "trained on": "All: every training subject of a fold; without validation: some were kept back to choose by.",
-    "printed": "Most papers keep, for each test subject, the epoch that was best on that subject. Their numbers are shown "
-    "beside ours with the rule their code used; compare like with like.",
+    "printed": "Most papers keep, for each test subject, the epoch that was best on that subject. Their numbers are "
+    "shown beside ours with the rule their code used; compare like with like.",
     "latency, MACs": "One clip, one thread, 32-bit floats. They describe the machine as much as the model.",
 }
 LEAKY = "Leaky rules saw the test labels. They show how far such a choice flatters; they are not results."

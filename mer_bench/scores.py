@@ -100,8 +100,8 @@ class Result:
     `chance` and `rules` have the same keys, the rules' names; rules whose name starts with `oracle` are leaky.
     `strictness` is `strict` or `adaptive` for a study, else empty; `question` is the
     resolved question and `versions` what it ran on, JSON types only. `macs` (multiply-accumulates) and `latency`
-    (milliseconds) are of one clip; `paper` is where the method comes from, as it stood; `evidence` is what pictures and comparisons are made from. Results recorded before
-    these existed have None.
+    (milliseconds) are of one clip; `paper` is where the method comes from, as it stood; `evidence` is what is drawn
+    besides each rule's counts. Results recorded before these existed have None.
 
     Raises:
         MerBenchError: a rule's flag or chance contradicts its name.

@@ -9,7 +9,7 @@ never matched, and clips of one subject move together. Holm's correction runs ov
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -123,6 +123,12 @@ class Board:
         """Words that stand beside every number of the task."""
         return " ".join(sorted({e.result.banner for e in self.entries} - {""}))
 
+    @property
+    def classes(self) -> dict[str, int]:
+        """Class -> clips, in label order; empty if no entry has them on record."""
+        parts = (e.result.rules[e.rule].per_class for e in self.entries)
+        return next(({name: int(part["clips"]) for name, part in found.items()} for found in parts if found), {})
+
 
 def boards(results: Sequence[tuple[str, datetime, Result]], against: str = REFERENCE) -> list[Board]:
     """Every task's board.
@@ -187,14 +193,24 @@ def _reference(entries: Sequence[Entry], against: str) -> Entry | None:
     able = [e for e in entries if e.comparable and e.result.model.split(":")[0] == against.split(":")[0]]
     exact = [e for e in able if e.result.model == against]
     chosen = sorted(exact or able, key=lambda e: (-(e.result.trials or 0), -e.result.seeds, e.result.model, e.run_id))
-    newest = [e for e in chosen if (e.result.trials, e.result.seeds) == (chosen[0].result.trials, chosen[0].result.seeds)]
+    newest = [
+        e for e in chosen if (e.result.trials, e.result.seeds) == (chosen[0].result.trials, chosen[0].result.seeds)
+    ]
     return max(newest, key=lambda e: (e.started, e.run_id)) if newest else None
 
 
 def _unlike(entries: Sequence[Entry]) -> list[Entry]:
-    """No two entries of a board share a label."""
-    labels = [e.label for e in entries]
-    return [replace(e, label=f"{e.label} · {e.run}") if labels.count(e.label) > 1 else e for e in entries]
+    """No two entries of a board share a label: seeds tell them apart, or the setting, or the run."""
+    tellers: tuple[Callable[[Entry], str], ...] = (
+        lambda e: prose.plural(e.result.seeds, "seed"),
+        lambda e: e.result.setting_name,
+        lambda e: e.run,
+    )
+    for tell in tellers:
+        labels = [e.label for e in entries]
+        alike = {label: {tell(e) for e in entries if e.label == label} for label in labels}
+        entries = [replace(e, label=f"{e.label} · {tell(e)}") if len(alike[e.label]) > 1 else e for e in entries]
+    return list(entries)
 
 
 def _order(entry: Entry) -> tuple[bool, bool, float, str, str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from markupsafe import Markup, escape
 
 WIDTH, PAD = 400.0, 12.0
+COUNTED = ("epoch", "trial")
 STYLE = Path(__file__).parent / "templates" / "drawing.css"
 
 
@@ -116,7 +117,7 @@ class Scale:
         span = self.high - self.low
         if span <= 0:
             return [self.low]
-        rough = span / (most - 1)
+        rough = span / most
         unit = 10.0 ** math.floor(math.log10(rough))
         step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= rough - 1e-12)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -142,9 +143,12 @@ def plain(value: float) -> str:
 
 
 def axis(scale: Scale, top: float, bottom: float, label: str = "", most: int = 6) -> Markup:
-    """A horizontal axis below `bottom`: lines of the grid up to `top`, numbers, and what they measure."""
-    parts = []
-    for tick in scale.ticks(most):
+    """A horizontal axis below `bottom`: lines of the grid up to `top`, numbers, and what they measure.
+
+    What is counted has no ticks between whole numbers.
+    """
+    parts, counted = [], label in COUNTED
+    for tick in [tick for tick in scale.ticks(most) if not counted or tick == round(tick)]:
         parts += [line(scale(tick), top, scale(tick), bottom, "grid")]
         parts += [text(scale(tick), bottom + 14, plain(tick), "tick")]
     if label:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from mer_bench.prose import DASH, TRAINED_ON, bounds, count, duration, latency, number, p_value
 from mer_bench.scores import OPTIMISM, Result, place
+from mer_bench.selection import is_leaky
 from mer_bench.standings import Board, Entry
 
 METRIC_NAMES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "f1": "F1", "weighted_f1": "weighted F1"}
@@ -59,16 +60,15 @@ def standings(board: Board) -> Table:
     reference = board.reference.label if board.reference else ""
     columns: list[tuple[Column, Maker]] = [
         (Column("model", "model", False), lambda e: Cell(e.label, e.label, f"#run-{e.run}")),
+        (Column("uf1", "UF1 [95 %]"), lambda e: _score(e.result, e.rule)),
         (Column("rank", "rank"), _rank),
         (Column("rule", "rule", False), lambda e: Cell(_rule(e.result, e.rule), e.rule)),
-        (Column("uf1", "UF1 [95 %]"), lambda e: _score(e.result, e.rule)),
         (Column("chance", "chance"), lambda e: _number(e.result.chance[e.rule])),
-        (Column("above", "above chance", False), lambda e: Cell(_above(e), _above(e))),
+        (Column("above", "above", False), lambda e: Cell(_above(e), _above(e))),
         (Column("difference", f"vs {reference} [95 %]"), lambda e: _gap(e, board)),
         (Column("p", "p (Holm)"), _p),
         (Column("uar", "UAR"), lambda e: _number(e.result.rules[e.rule].uar)),
-        (Column("accuracy", "accuracy"), lambda e: _number(e.result.rules[e.rule].accuracy)),
-        (Column("seed-sd", "seed SD"), lambda e: _number(e.result.rules[e.rule].uf1_sd)),
+        (Column("accuracy", "acc."), lambda e: _number(e.result.rules[e.rule].accuracy)),
         (Column("seeds", "seeds"), lambda e: Cell(str(e.result.rules[e.rule].seeds), e.result.rules[e.rule].seeds)),
         (Column("folds", "folds"), lambda e: Cell(_folds(e.result), e.result.folds_done)),
         (Column("trials", "trials"), lambda e: _whole(e.result.trials)),
@@ -84,13 +84,10 @@ def standings(board: Board) -> Table:
 def rules(board: Board) -> Table:
     """UF1 of the same run under each rule it was scored by, leaky ones last."""
     present = {rule for e in board.entries for rule in e.result.rules}
-    ordered = sorted(present, key=lambda r: (r.startswith("oracle"), place(r)))
+    ordered = sorted(present, key=lambda r: (is_leaky(r), place(r)))
     columns: list[tuple[Column, Maker]] = [
         (Column("model", "model", False), lambda e: Cell(e.label, e.label, f"#run-{e.run}")),
-        *(
-            (Column(rule, f"{rule} (leaky)" if rule.startswith("oracle") else rule, leaky=rule.startswith("oracle")), _at(rule))
-            for rule in ordered
-        ),
+        *((_rule_column(rule), _at(rule)) for rule in ordered),
         (Column("optimism", "optimism"), lambda e: _optimism(e.result)),
     ]  # fmt: skip
     caption = (
@@ -122,6 +119,7 @@ def costs(board: Board) -> Table:
         (Column("latency", "latency"), lambda e: Cell(latency(e.result.latency), e.result.latency)),
         (Column("time", "time"), lambda e: Cell(duration(e.result.seconds), e.result.seconds)),
         (Column("device", "device", False), lambda e: _word(e.result.device)),
+        (Column("seed-sd", "seed SD"), lambda e: _number(e.result.rules[e.rule].uf1_sd)),
         (Column("strictness", "search", False), lambda e: _word(e.result.strictness)),
         (Column("trained-on", "trained on", False), lambda e: _word(_trained_on(e))),
         (Column("setting", "setting", False), lambda e: _word(e.result.setting_name)),
@@ -146,7 +144,9 @@ def printed(board: Board) -> Table:
         Column("printed-rule", "its rule", False), Column("same", "here, same rule"),
         Column("measured", "here, honest"), Column("rule", "rule", False), Column("gap", "printed - honest"),
     )  # fmt: skip
-    caption = "Numbers printed by each method's paper, with the selection rule its code used, beside those measured here."
+    caption = (
+        "Numbers printed by each method's paper, with the selection rule its code used, beside those measured here."
+    )
     return Table("printed", caption, columns, tuple(rows))
 
 
@@ -160,7 +160,7 @@ def _claim(entry: Entry, claim: Mapping[str, Any]) -> tuple[Cell, ...]:
         Cell(entry.label, entry.label, f"#run-{entry.run}"),
         Cell(METRIC_NAMES[metric], metric),
         _number(value),
-        Cell(f"{rule} (leaky)" if str(rule).startswith("oracle") else str(rule), str(rule)),
+        Cell(f"{rule} (leaky)" if is_leaky(str(rule)) else str(rule), str(rule)),
         _number(same),
         _number(here),
         Cell(entry.rule, entry.rule),
@@ -172,6 +172,11 @@ def _table(kind: str, caption: str, columns: Sequence[tuple[Column, Maker]], ent
     rows = [[make(entry) for _, make in columns] for entry in entries]
     kept = [i for i, (c, _) in enumerate(columns) if c.key == "model" or any(row[i].text != DASH for row in rows)]
     return Table(kind, caption, tuple(columns[i][0] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows))
+
+
+def _rule_column(rule: str) -> Column:
+    leaky = is_leaky(rule)
+    return Column(rule, f"{rule} (leaky)" if leaky else rule, leaky=leaky)
 
 
 def _at(rule: str) -> Maker:

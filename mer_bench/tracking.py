@@ -120,7 +120,11 @@ class Tracker:
         """
         self._log(run_id, metrics(result), flatten(result.question))
         with tempfile.TemporaryDirectory() as folder:
-            texts = {**(files or {}), "question.json": _json(result.question), "scores.json": _compact(result.as_dict())}
+            texts = {
+                **(files or {}),
+                "question.json": _json(result.question),
+                "scores.json": _compact(result.as_dict()),
+            }
             for name, text in texts.items():
                 path = Path(folder) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +139,10 @@ class Tracker:
     def attach(self, run_id: str, name: str, text: str) -> None:
         """Keep a text beside a finished run."""
         self.client.log_text(run_id, text, name)
+
+    def started(self, run_id: str) -> datetime:
+        """When a run began (UTC)."""
+        return datetime.fromtimestamp(self.client.get_run(run_id).info.start_time / 1000, UTC)
 
     def fail(self, run_id: str, reason: str, status: str = "FAILED") -> None:
         """Close a run that has no result, with the reason as a tag."""

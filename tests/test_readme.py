@@ -27,7 +27,9 @@ def test_a_command_parses_and_names_what_exists(line):
     values = command.make_context(command.name, words).params
     if values.get("task"):
         catalog.task(values["task"])
-    for model in filter(None, (values.get("model"), values.get("against"))):
+    against = values.get("against") or []
+    others = [against] if isinstance(against, str) else against
+    for model in filter(None, (values.get("model"), *others)):
         if not model.endswith(".py"):
             stem, preset = catalog.split(model)
             settings = cli.parse_settings(list(values.get("settings") or []))
