@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 ALPHA = 0.05
@@ -29,8 +30,9 @@ def p_value(p: float | None) -> str:
         return DASH
     if p < 0.001:
         return "p < .001"
-    digits = next(d for d in (2, 3, 4, 5, 16) if (round(p, d) < ALPHA) == (p < ALPHA) and (d > 2 or p >= 0.01))
-    return f"p = {p:.{digits}f}".replace("= 0.", "= .")
+    digits = next((d for d in (2, 3) if (round(p, d) < ALPHA) == (p < ALPHA) and (d > 2 or p >= 0.01)), 4)
+    shown = p if digits < 4 else math.floor(p * 1e4) / 1e4
+    return f"p = {shown:.{digits}f}".replace("= 0.", "= .")
 
 
 def duration(seconds: float) -> str:
@@ -46,7 +48,13 @@ def latency(milliseconds: float | None) -> str:
         return DASH
     if milliseconds >= 1000:
         return f"{milliseconds / 1000:.1f} s"
-    return f"{milliseconds:.2g} ms" if 0.1 <= milliseconds < 99.5 else f"{milliseconds:.0f} ms" if milliseconds >= 1 else f"{1000 * milliseconds:.2g} µs"
+    return (
+        f"{milliseconds:.2g} ms"
+        if 0.1 <= milliseconds < 99.5
+        else f"{milliseconds:.0f} ms"
+        if milliseconds >= 1
+        else f"{1000 * milliseconds:.2g} µs"
+    )
 
 
 def count(value: int | None) -> str:
