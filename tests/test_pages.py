@@ -185,7 +185,7 @@ def test_a_page_for_one_run_and_one_for_a_comparison(results):
     (board,) = [b for b in standings.boards(results) if b.task == "synth-3"]
     of = {e.label: e for e in board.entries}
     page = pages.comparison_page([(of["ridge_flow"], of["mmnet"])], ["the verdict <i>"])
-    assert "The verdict &lt;i&gt;" in page and BANNER in page
+    assert "the verdict &lt;i&gt;" in page and BANNER in page
     for text in (alone, page):
         parser = Balance()
         parser.feed(text)
