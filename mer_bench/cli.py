@@ -187,8 +187,9 @@ def report(
     """Write the leaderboard (HTML, Markdown, LaTeX, CSV) from everything recorded, and show it."""
     from mer_bench import commands, leaderboard, tracking
 
-    files = commands.report(folder, task, against)
-    _console().print(leaderboard.screen(commands.recorded(tracking.open(), task)))
+    found = commands.recorded(tracking.open(), task)
+    files = commands.write(found, folder, task, against)
+    _console().print(leaderboard.screen(found))
     for file in files:
         print(file, file=sys.stderr)
 

@@ -183,8 +183,14 @@ def report(folder: str | Path = "reports", task: str | None = None, against: str
         task: only this one.
         against: the model that others are compared with.
     """
-    stem = f"leaderboard-{task}" if task else "leaderboard"
-    return pages.build(recorded(tracking.open(), task), Path(folder), stem, against)
+    return write(recorded(tracking.open(), task), folder, task, against)
+
+
+def write(
+    found: Sequence[tracking.Finished], folder: str | Path, task: str | None, against: str = standings.REFERENCE
+) -> list[Path]:
+    """Write the leaderboard of these runs; a task's own is named after it."""
+    return pages.build(found, Path(folder), f"leaderboard-{task}" if task else "leaderboard", against)
 
 
 def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[tracking.Finished]:

@@ -72,7 +72,7 @@ def path(points: Sequence[tuple[float, float]], class_: str) -> Markup:
 
 def dots(points: Sequence[tuple[float, float]], class_: str) -> Markup:
     """Many dots in one element: strokes of no length with round ends."""
-    return element("path", d="".join(f"M{shown(x)} {shown(y)}h0" for x, y in points), class_=class_)
+    return element("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in points), class_=class_)
 
 
 def cut(words: str, letters: int) -> str:
@@ -98,11 +98,14 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         """The place of a value; values beyond an end stay at it."""
-        low, high, at = (math.log(x) if self.log else x for x in (self.low, self.high, max(value, 1e-300)))
-        if not self.log:
-            at = value
-        share = (at - low) / (high - low) if high > low else 0.5
-        return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
+        if self.low >= self.high:
+            return (self.start + self.end) / 2
+        at = min(max(value, self.low), self.high)
+        if self.log:
+            share = math.log(at / self.low) / math.log(self.high / self.low)
+        else:
+            share = (at - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
 
     def ticks(self, most: int = 6) -> list[float]:
         """Round values between its ends, at most so many."""

@@ -117,10 +117,15 @@ def test_keyboard_and_screen_reader_find_their_way(page, tmp_path):
 
 CONTRAST = """
 const number = (text) => text.match(/[\\d.]+/g).map(Number);
-const bright = (rgb) => { const [r, g, b] = rgb.slice(0, 3).map((v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-  return .2126 * r + .7152 * g + .0722 * b; };
-const behind = (node) => { for (; node; node = node.parentElement) { const c = number(getComputedStyle(node).backgroundColor);
-  if (c.length === 3 || c[3] > 0) return c; } return [255, 255, 255]; };
+const linear = (v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+const bright = (rgb) => { const [r, g, b] = rgb.slice(0, 3).map(linear); return .2126 * r + .7152 * g + .0722 * b; };
+const behind = (node) => {
+  for (; node; node = node.parentElement) {
+    const colour = number(getComputedStyle(node).backgroundColor);
+    if (colour.length === 3 || colour[3] > 0) return colour;
+  }
+  return [255, 255, 255];
+};
 let least = 21;
 for (const node of document.querySelectorAll("p, td:not(.none), th, dd, dt, figcaption, a, caption, h1, h2, h3, h4")) {
   if (!node.textContent.trim() || node.closest(".hidden, .skip")) continue;
@@ -155,7 +160,7 @@ def test_nothing_is_wider_than_the_window(page, tmp_path, width):
     # headless windows have a least width; a frame has none
     hidden = inner.replace("&", "&amp;").replace('"', "&quot;")
     frame.write_text(
-        f'<!doctype html><title></title><iframe width="{width}" height="800" style="border:0" srcdoc="{hidden}"></iframe>'
+        f'<title></title><iframe width="{width}" height="800" style="border:0" srcdoc="{hidden}"></iframe>'
     )
     document, said = opened(frame, tmp_path / "profile")
     found = json.loads(re.search(r"<title>(.*?)</title>", document)[1])
