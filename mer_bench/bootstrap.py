@@ -124,7 +124,7 @@ def class_intervals(
         return _interval(
             drawn,
             lambda pooled: metrics.f1_per_class(pooled, "zero")[..., k],
-            lambda pooled: metrics.f1_slopes(pooled)[..., k, :, :],
+            lambda pooled: metrics.f1_slope(pooled, k),
         )
 
     return tuple(of_class(k) for k in range(drawn.counts.shape[-1]))

@@ -28,7 +28,7 @@ def test_the_paired_test_agrees_with_scipy(size, metric):
 
     def swapped(first, second, axis):
         """The difference, of rows of the stacked answers as scipy has swapped them."""
-        scores = [metric(rows[chosen].sum(-5), absent="zero").mean(-1) for chosen in (first, second)]
+        scores = [metric(rows[chosen].sum(-4), absent="zero").mean(-1) for chosen in (first, second)]
         return scores[0] - scores[1]
 
     told = scipy_stats.permutation_test(
