@@ -8,7 +8,18 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog")
 PIXELS = ("cache", "frames", "faces", "flow", "inputs")
-PROTOCOL = ("splits", "metrics", "selection", "intervals", "bootstrap", "stats", "comparisons")
+PROTOCOL = (
+    "splits",
+    "metrics",
+    "selection",
+    "intervals",
+    "bootstrap",
+    "stats",
+    "comparisons",
+    "printed",
+    "feasible",
+    "attain",
+)
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "studies", "tune")
