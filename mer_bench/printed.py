@@ -56,6 +56,7 @@ def fits(printed: Window, clips: range) -> list[tuple[int, int]]:
     return [
         (right, total)
         for total in clips
+        if total > 0
         for right in range(ceil(printed.low * total), min(floor(printed.high * total), total) + 1)
     ]
 

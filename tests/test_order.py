@@ -8,23 +8,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog")
 PIXELS = ("cache", "frames", "faces", "flow", "inputs")
-PROTOCOL = (
-    "splits",
-    "metrics",
-    "selection",
-    "intervals",
-    "bootstrap",
-    "stats",
-    "comparisons",
-    "printed",
-    "feasible",
-    "attain",
-)
+PROTOCOL = ("splits", "metrics", "selection", "intervals", "bootstrap", "stats", "comparisons")
+CLAIMS = ("printed", "feasible", "attain", "audit")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "studies", "tune")
 DOOR = ("ready", "answers", "commands", "progress", "cli")
-ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
+ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
