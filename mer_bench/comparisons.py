@@ -104,7 +104,8 @@ def difference(
     )
     scores = [metric(counts.sum(0), absent="zero") for counts in (ours, theirs)]
     p = permutation_p(ours, theirs, metric, swaps=replicates, seed=seed)
-    return Difference(float(scores[0].mean() - scores[1].mean()), interval, p, _seed_error(scores))
+    value = round(float(scores[0].mean() - scores[1].mean()), bootstrap.DIGITS)
+    return Difference(value, interval, p, _seed_error(scores))
 
 
 def permutation_p(
@@ -180,9 +181,11 @@ def ranks(
     for start in range(0, replicates, BLOCK):
         drawn, spread = _scored(models, weights[start : start + BLOCK].astype(np.float64), metric, groups)
         moved = np.abs(_gaps(drawn) - _gaps(scores))
-        most.append(np.divide(moved, spread, out=np.zeros_like(moved), where=spread > NO_ERROR).max((-2, -1)))
+        # A difference that moved without a standard error cannot be judged: it stands for any size.
+        unknown = np.where(moved > SAME, np.inf, 0.0)
+        most.append(np.divide(moved, spread, out=unknown, where=spread > NO_ERROR).max((-2, -1)))
     needed = np.quantile(np.concatenate(most), level)
-    better = _gaps(scores) > np.maximum(needed * errors, SAME)
+    better = _gaps(scores) > np.maximum(needed * np.maximum(errors, NO_ERROR), SAME)
     order = np.argsort(-scores, kind="stable")
     place = np.empty(len(models), np.int64)
     place[order] = 1 + np.arange(len(models))

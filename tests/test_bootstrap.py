@@ -108,6 +108,15 @@ def test_intervals_stay_within_what_a_score_can_be(method):
     assert 0 < gap.low < gap.high <= 1
 
 
+def test_too_few_subjects_to_studentise_are_widened_instead():
+    """Of two subjects half of the replicates hold one alone, which has no standard error."""
+    found = bootstrap.subject_bootstrap(subjects(2) + 1, metrics.uf1, replicates=400, seed=0)
+    assert found.method == "t-factor" and found.high - found.low > 0.4
+    mostly = np.array([np.diag([3, 2])] * 19 + [[[1, 2], [2, 1]]])
+    found = bootstrap.subject_bootstrap(mostly, metrics.uf1, replicates=400, seed=0)
+    assert found.method == "t-factor" and found.low < uf1(mostly.sum(0)) < found.high == 1
+
+
 def test_intervals_of_each_class():
     counts = np.stack([subjects(15, 1), subjects(15, 2)], 1)
     found = bootstrap.class_intervals(counts, method="percentile", replicates=400, seed=3)

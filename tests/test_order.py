@@ -11,9 +11,9 @@ PIXELS = ("cache", "frames", "faces", "flow", "inputs")
 PROTOCOL = ("splits", "metrics", "selection", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
 TRAINING = ("batches", "trainer", "fold", "loso")
-RECORDS = ("scores", "grading", "tracking", "leaderboard")
+RECORDS = ("scores", "grading", "tracking", "submissions", "scoring", "leaderboard")
 SEARCH = ("space", "studies", "tune")
-DOOR = ("ready", "answers", "commands", "progress", "cli")
+DOOR = ("ready", "answers", "commands", "reproduce", "progress", "checks", "cli")
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
