@@ -20,6 +20,7 @@ from mer_bench.contracts import MerBenchError
 from mer_bench.intervals import METHOD, METHODS
 from mer_bench.metrics import Metric
 
+DIGITS = 12
 BLOCK = 1000
 """Replicates whose slopes are held in memory at a time."""
 
@@ -124,7 +125,7 @@ def class_intervals(
         return _interval(
             drawn,
             lambda pooled: metrics.f1_per_class(pooled, "zero")[..., k],
-            lambda pooled: metrics.f1_slopes(pooled)[..., k, :, :],
+            lambda pooled: metrics.f1_slope(pooled, k),
         )
 
     return tuple(of_class(k) for k in range(drawn.counts.shape[-1]))
@@ -167,29 +168,29 @@ def _draw(
 
 
 def _interval(drawn: _Drawn, score: metrics.Slope, slope: metrics.Slope) -> Interval:
-    """Ends of the score's interval by the method asked for, within what the score can be."""
+    """Ends of the score's interval by the method asked for, within what the score can be.
+
+    Where there are too few subjects to studentise, the t-factor stands in, and the interval says so.
+    """
     whole = drawn.counts.sum(0)
     estimate, values = float(score(whole) @ drawn.parts), score(drawn.pooled) @ drawn.parts
-    low, high = _ends(drawn, score, slope, values, estimate, whole)
-    floor, ceiling = np.minimum(drawn.parts, 0).sum(), np.maximum(drawn.parts, 0).sum()
-    lacking = (metrics.absent(drawn.pooled) > 0).any(-1)
-    low, high = max(low, float(floor)), min(high, float(ceiling))
-    return Interval(low, high, drawn.level, int(lacking.sum()), drawn.method)
-
-
-def _ends(
-    drawn: _Drawn, score: metrics.Slope, slope: metrics.Slope, values: np.ndarray, estimate: float, whole: np.ndarray
-) -> intervals.Ends:
-    if drawn.method == "percentile":
-        return intervals.percentile(values, drawn.level)
-    if drawn.method == "t-factor":
+    method, ends = drawn.method, None
+    if method == "percentile":
+        ends = intervals.percentile(values, drawn.level)
+    elif method == "bca":
+        ends = intervals.bca(values, estimate, _jackknife(drawn, score, whole), drawn.level)
+    elif method == "bootstrap-t":
+        errors = _errors(drawn, slope, drawn.pooled, drawn.weights)
+        error = float(_errors(drawn, slope, whole[None], np.ones((1, len(drawn.counts))))[0])
+        ends = intervals.bootstrap_t(values, errors, estimate, error, drawn.level)
+    if ends is None:
         freedom = len(drawn.counts) - len(np.unique(drawn.groups))
-        return intervals.t_factor(values, estimate, freedom, drawn.level)
-    if drawn.method == "bca":
-        return intervals.bca(values, estimate, _jackknife(drawn, score, whole), drawn.level)
-    errors = _errors(drawn, slope, drawn.pooled, drawn.weights)
-    error = float(_errors(drawn, slope, whole[None], np.ones((1, len(drawn.counts))))[0])
-    return intervals.bootstrap_t(values, errors, estimate, error, drawn.level)
+        method, ends = "t-factor", intervals.t_factor(values, estimate, freedom, drawn.level)
+    floor, ceiling = float(np.minimum(drawn.parts, 0).sum()), float(np.maximum(drawn.parts, 0).sum())
+    lacking = (metrics.absent(drawn.pooled) > 0).any(-1)
+    # Rounded, or the last bit of a sum puts a model's difference from itself on one side of 0.
+    low, high = round(max(ends[0], floor), DIGITS), round(min(ends[1], ceiling), DIGITS)
+    return Interval(low, high, drawn.level, int(lacking.sum()), method)
 
 
 def _errors(drawn: _Drawn, slope: metrics.Slope, pooled: np.ndarray, weights: np.ndarray) -> np.ndarray:

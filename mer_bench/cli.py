@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from mer_bench import checks
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.progress import progress
 
@@ -218,6 +219,9 @@ def data_list() -> None:
             where = "no"
         table.add_row(name, ", ".join(dataset.tasks), where, dataset.licence)
     _console().print(table)
+
+
+checks.register(app)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

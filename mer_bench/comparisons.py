@@ -17,13 +17,16 @@ from math import lcm
 
 import numpy as np
 
-from mer_bench import bootstrap, intervals, metrics, stats
+from mer_bench import bootstrap, metrics, stats
 from mer_bench.bootstrap import Interval
 from mer_bench.contracts import MerBenchError
+from mer_bench.intervals import NO_ERROR
 from mer_bench.metrics import Metric
 
 EXACT = 13
 """Up to so many subjects all swaps are tried; above, random ones."""
+BLOCK = 500
+"""Replicates of all models held in memory at a time."""
 SAME = 1e-12
 """Differences nearer than this are equal: a sum's last bit depends on its order."""
 
@@ -101,7 +104,8 @@ def difference(
     )
     scores = [metric(counts.sum(0), absent="zero") for counts in (ours, theirs)]
     p = permutation_p(ours, theirs, metric, swaps=replicates, seed=seed)
-    return Difference(float(scores[0].mean() - scores[1].mean()), interval, p, _seed_error(scores))
+    value = round(float(scores[0].mean() - scores[1].mean()), bootstrap.DIGITS)
+    return Difference(value, interval, p, _seed_error(scores))
 
 
 def permutation_p(
@@ -145,15 +149,15 @@ def ranks(
     metric: Metric = metrics.uf1,
     *,
     strata: Sequence[str] | np.ndarray | None = None,
-    replicates: int = 10_000,
+    replicates: int = 4000,
     level: float = 0.95,
     seed: int,
 ) -> tuple[Rank, ...]:
     """Which places each model may hold, all statements together at the level asked for.
 
     Every pair is compared at once: a model is shown to be better where the difference exceeds the largest studentised
-    difference that resampled subjects make anywhere (Mogstad, Romano, Shaikh, Wilhelm 2024, "Inference for ranks"),
-    widened as a t interval is for few subjects.
+    difference that resampled subjects make anywhere, each over its own standard error (Mogstad, Romano, Shaikh, Wilhelm
+    2024, "Inference for ranks", with the studentised bootstrap).
 
     Args:
         models: each model's counts, (S, seeds, K, K), subjects in one order.
@@ -170,18 +174,18 @@ def ranks(
         raise MerBenchError("ranks of no models; run one first")
     for other in models[1:]:
         _checked(models[0], other)
-    subjects = len(models[0])
-    weights = bootstrap.subject_weights(subjects, replicates, strata=strata, seed=seed)
-    scores = np.array([metric(model.sum(0), absent="zero").mean() for model in models])
-    drawn = np.stack([_replicates(model, weights, metric) for model in models], 1)
-    groups = np.zeros(subjects) if strata is None else np.unique(strata, return_inverse=True)[1]
-    errors = _pair_errors(np.stack([_shares(model, metric) for model in models]), groups)
-    most = np.zeros(replicates)
-    for i in range(len(models)):
-        moved = np.abs(drawn[:, [i]] - drawn - (scores[i] - scores))
-        most = np.maximum(most, np.divide(moved, errors[i], out=np.zeros_like(moved), where=errors[i] > 0).max(1))
-    needed = np.quantile(most, level) * intervals.widening(subjects - len(np.unique(groups)), level)
-    better = scores[:, None] - scores > np.maximum(needed * errors, SAME)
+    weights = bootstrap.subject_weights(len(models[0]), replicates, strata=strata, seed=seed)
+    groups = np.zeros(len(models[0])) if strata is None else np.unique(strata, return_inverse=True)[1]
+    scores, errors = (found[0] for found in _scored(models, np.ones((1, len(models[0]))), metric, groups))
+    most = []
+    for start in range(0, replicates, BLOCK):
+        drawn, spread = _scored(models, weights[start : start + BLOCK].astype(np.float64), metric, groups)
+        moved = np.abs(_gaps(drawn) - _gaps(scores))
+        # A difference that moved without a standard error cannot be judged: it stands for any size.
+        unknown = np.where(moved > SAME, np.inf, 0.0)
+        most.append(np.divide(moved, spread, out=unknown, where=spread > NO_ERROR).max((-2, -1)))
+    needed = np.quantile(np.concatenate(most), level)
+    better = _gaps(scores) > np.maximum(needed * np.maximum(errors, NO_ERROR), SAME)
     order = np.argsort(-scores, kind="stable")
     place = np.empty(len(models), np.int64)
     place[order] = 1 + np.arange(len(models))
@@ -190,23 +194,38 @@ def ranks(
     )
 
 
-def _replicates(counts: np.ndarray, weights: np.ndarray, metric: Metric) -> np.ndarray:
-    """The score (mean over seeds) of each replicate, (R,)."""
-    pooled = weights.astype(np.float64) @ counts.reshape(len(counts), -1)
-    found: np.ndarray = metric(pooled.reshape(len(weights), *counts.shape[1:]), absent="zero").mean(-1)
+def _scored(
+    models: Sequence[np.ndarray], weights: np.ndarray, metric: Metric, groups: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (R, M) of models over so weighted subjects (R, S), and standard errors of their differences (R, M, M)."""
+    scores, shares = [], []
+    for counts in models:
+        flat = counts.reshape(len(counts), -1)
+        pooled = (weights @ flat).reshape(len(weights), *counts.shape[1:])
+        scores.append(metric(pooled, absent="zero").mean(-1))
+        slope = metrics.SLOPES[metric](pooled) / counts.shape[1]
+        shares.append(slope.reshape(len(weights), -1) @ flat.T)
+    products = _products(np.stack(shares, 1), weights, groups)
+    own = np.diagonal(products, axis1=-2, axis2=-1)
+    return np.stack(scores, 1), np.sqrt(np.maximum(own[:, :, None] + own[:, None, :] - 2 * products, 0))
+
+
+def _products(shares: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Covariances (R, M, M) of sums of shares (R, M, S) when subjects are drawn within their strata."""
+    found = np.zeros((len(shares), shares.shape[1], shares.shape[1]))
+    for group in np.unique(groups):
+        members = np.flatnonzero(groups == group)
+        size, weight = len(members), weights[:, None, members]
+        if size > 1:
+            share = shares[:, :, members]
+            away = share - (weight * share).sum(-1, keepdims=True) / size
+            found += size / (size - 1) * (weight * away) @ away.swapaxes(-2, -1)
     return found
 
 
-def _shares(counts: np.ndarray, metric: Metric) -> np.ndarray:
-    """Each subject's linear share in the score, (S,)."""
-    slope = metrics.SLOPES[metric](counts.sum(0)) / counts.shape[1]
-    return np.asarray(counts.reshape(len(counts), -1) @ slope.ravel())
-
-
-def _pair_errors(shares: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Standard errors of all paired differences, (M, M), of shares (M, S)."""
-    gaps = (shares[:, None] - shares[None]).reshape(-1, shares.shape[1])
-    return intervals.standard_errors(gaps, np.ones_like(gaps), groups).reshape(len(shares), len(shares))
+def _gaps(scores: np.ndarray) -> np.ndarray:
+    """Differences of all pairs, (..., M, M): row less column."""
+    return np.asarray(scores[..., :, None] - scores[..., None, :])
 
 
 def _checked(ours: np.ndarray, theirs: np.ndarray) -> None:

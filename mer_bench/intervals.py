@@ -18,6 +18,8 @@ METHODS = ("percentile", "t-factor", "bca", "bootstrap-t")
 METHOD = "bootstrap-t"
 NO_ERROR = 1e-12
 """A standard error below this is none: every subject drawn answers alike."""
+FEW = 0.01
+"""Share of replicates without a standard error that the studentised bootstrap can do without."""
 
 Ends = tuple[float, float]
 
@@ -65,19 +67,21 @@ def bca(values: np.ndarray, estimate: float, influences: np.ndarray, level: floa
     return float(low), float(high)
 
 
-def bootstrap_t(values: np.ndarray, errors: np.ndarray, estimate: float, error: float, level: float) -> Ends:
-    """Ends from studentised replicates; percentile ends where nothing can be studentised.
+def bootstrap_t(values: np.ndarray, errors: np.ndarray, estimate: float, error: float, level: float) -> Ends | None:
+    """Ends from studentised replicates; None where more than a few replicates have no standard error.
+
+    Such replicates hold one subject over and over (there are hardly any subjects) or score alike throughout.
 
     Args:
         values: replicates, (R,).
-        errors: each replicate's own standard error, (R,); replicates without any are left out.
+        errors: each replicate's own standard error, (R,); the few without any are left out.
         estimate: the score of the sample itself.
         error: its standard error.
         level: nominal coverage.
     """
     usable = errors > NO_ERROR
-    if error <= NO_ERROR or not usable.any():
-        return percentile(values, level)
+    if error <= NO_ERROR or usable.mean() < 1 - FEW:
+        return None
     low, high = percentile((values[usable] - estimate) / errors[usable], level)
     return estimate - high * error, estimate - low * error
 

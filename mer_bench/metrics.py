@@ -89,22 +89,25 @@ def weighted_f1(counts: np.ndarray, absent: Absent = "error") -> np.ndarray:
     return _ratio((f1_per_class(counts, "zero") * counts.sum(-1)).sum(-1), counts.sum((-2, -1)))
 
 
-def f1_slopes(counts: np.ndarray) -> np.ndarray:
-    """Derivative of each class's F1 with respect to each count, (..., K, K, K): class, truth, prediction.
+def f1_slope(counts: np.ndarray, of: int) -> np.ndarray:
+    """Derivative of class `of`'s F1 with respect to each count, (..., K, K).
 
     An absent class counts as 0 here and below, and its slope is 0.
     """
     counts = np.asarray(counts)
-    both = (counts.sum(-1) + counts.sum(-2))[..., None, None]
-    own = np.eye(counts.shape[-1])
-    hit = own[:, :, None] * own[:, None, :]
-    member = own[:, :, None] + own[:, None, :]
-    return _ratio(2 * hit - f1_per_class(counts, "zero")[..., None, None] * member, both)
+    own = np.eye(counts.shape[-1])[of]
+    f1 = f1_per_class(counts, "zero")[..., of, None, None]
+    both = (counts.sum(-1) + counts.sum(-2))[..., of, None, None]
+    return _ratio(2 * np.outer(own, own) - f1 * (own[:, None] + own), both)
 
 
 def uf1_slope(counts: np.ndarray) -> np.ndarray:
     """Derivative of UF1 with respect to each count, (..., K, K)."""
-    return np.asarray(f1_slopes(counts).mean(-3))
+    counts = np.asarray(counts)
+    both = counts.sum(-1) + counts.sum(-2)
+    loss = _ratio(f1_per_class(counts, "zero"), both)
+    gain = 2 * _ratio(np.ones(both.shape), both)[..., None] * np.eye(counts.shape[-1])
+    return np.asarray((gain - loss[..., None] - loss[..., None, :]) / counts.shape[-1])
 
 
 def uar_slope(counts: np.ndarray) -> np.ndarray:

@@ -116,6 +116,11 @@ def shared(folders: Mapping[int, Path]) -> dict[tuple[int, str], Choice]:
     return choices[max(scores, key=lambda trial: (scores[trial], -trial))]
 
 
+def stored(folder: Path) -> pl.DataFrame:
+    """The test rows of a pass, with `prediction`, to be compared with those of a repetition; chooses nothing."""
+    return _predict(predictions.open_test(folder))
+
+
 def last(folder: Path) -> Chosen:
     """Every fold at the end of its schedule (of a refit: at the epoch it was refitted for)."""
     rows = predictions.open_test(folder)

@@ -117,7 +117,10 @@ def costs(board: Board) -> Table:
         (Column("parameters", "parameters"), lambda e: Cell(count(e.result.parameters), e.result.parameters)),
         (Column("macs", "MACs"), lambda e: Cell(count(e.result.macs), e.result.macs)),
         (Column("latency", "latency"), lambda e: Cell(latency(e.result.latency), e.result.latency)),
-        (Column("time", "time"), lambda e: Cell(duration(e.result.seconds), e.result.seconds)),
+        (
+            Column("time", "time"),
+            lambda e: Cell(duration(e.result.seconds) if e.result.seconds else DASH, e.result.seconds or None),
+        ),
         (Column("device", "device", False), lambda e: _word(e.result.device)),
         (Column("seed-sd", "seed SD"), lambda e: _number(e.result.rules[e.rule].uf1_sd)),
         (Column("strictness", "search", False), lambda e: _word(e.result.strictness)),

@@ -9,14 +9,15 @@ ROOT = Path(__file__).resolve().parent.parent
 WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog")
 PIXELS = ("cache", "frames", "faces", "flow", "inputs")
 PROTOCOL = ("splits", "metrics", "selection", "intervals", "bootstrap", "stats", "comparisons")
+CLAIMS = ("printed", "feasible", "attain", "audit")
 TRAINING = ("batches", "trainer", "fold", "loso", "cost")
-RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking")
+RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
 REPORTS = (
     "prose", "reading", "standings", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
 )  # fmt: skip
 SEARCH = ("space", "studies", "tune")
-DOOR = ("ready", "answers", "attachments", "commands", "comparing", "progress", "cli")
-ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
+DOOR = ("ready", "answers", "attachments", "commands", "comparing", "reproduce", "progress", "checks", "cli")
+ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
