@@ -1,16 +1,14 @@
 """A board as tables: who stands where, the rules side by side, what it cost, what papers print.
 
-    Board ──► Table (columns, rows of cells) ──► .html (sortable)  .md  .tex
-
-A cell has what people read and, where that is no number, what it is sorted by. Columns without any value are left out.
+Board ──► Table (columns, rows of cells) ──► .html (sortable)  .md  .tex
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
+from mer_bench.cells import MODEL, Cell, Column, Maker, Table, digits, table, whole, word
 from mer_bench.prose import DASH, TRAINED_ON, bounds, count, duration, latency, number, p_value
 from mer_bench.scores import OPTIMISM, Result, place
 from mer_bench.selection import is_leaky
@@ -19,66 +17,40 @@ from mer_bench.standings import Board, Entry
 METRIC_NAMES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "f1": "F1", "weighted_f1": "weighted F1"}
 
 
-class Column(NamedTuple):
-    """A column's key (it names the sort), its head, and whether it holds numbers; leaky ones are marked."""
-
-    key: str
-    title: str
-    numeric: bool = True
-    leaky: bool = False
-
-
-class Cell(NamedTuple):
-    """What is read, what it is sorted by (None: last), and where it leads."""
-
-    text: str
-    sort: float | str | None = None
-    link: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table; `kind` names it on the page."""
-
-    kind: str
-    caption: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-Maker = Callable[[Entry], Cell]
-
-
 def tables(board: Board) -> list[Table]:
     """All tables of a board that have rows."""
     found = [standings(board), rules(board), corpora(board), costs(board), printed(board)]
-    return [table for table in found if table.rows]
+    return [one for one in found if one.rows]
 
 
 def standings(board: Board) -> Table:
     """Every entry under the rule that speaks for it."""
     reference = board.reference.label if board.reference else ""
     columns: list[tuple[Column, Maker]] = [
-        (Column("model", "model", False), lambda e: Cell(e.label, e.label, f"#run-{e.run}")),
+        MODEL,
         (Column("uf1", "UF1 [95 %]"), lambda e: _score(e.result, e.rule)),
         (Column("rank", "rank"), _rank),
         (Column("rule", "rule", False), lambda e: Cell(_rule(e.result, e.rule), e.rule)),
-        (Column("chance", "chance"), lambda e: _number(e.result.chance[e.rule])),
+        (Column("chance", "chance"), lambda e: digits(e.result.chance[e.rule])),
         (Column("above", "above", False), lambda e: Cell(_above(e), _above(e))),
         (Column("difference", f"vs {reference} [95 %]"), lambda e: _gap(e, board)),
         (Column("p", "p (Holm)"), _p),
-        (Column("uar", "UAR"), lambda e: _number(e.result.rules[e.rule].uar)),
-        (Column("accuracy", "acc."), lambda e: _number(e.result.rules[e.rule].accuracy)),
+        (Column("uar", "UAR"), lambda e: digits(e.result.rules[e.rule].uar)),
+        (Column("accuracy", "acc."), lambda e: digits(e.result.rules[e.rule].accuracy)),
         (Column("seeds", "seeds"), lambda e: Cell(str(e.result.rules[e.rule].seeds), e.result.rules[e.rule].seeds)),
         (Column("folds", "folds"), lambda e: Cell(_folds(e.result), e.result.folds_done)),
-        (Column("trials", "trials"), lambda e: _whole(e.result.trials)),
+        (Column("trials", "trials"), lambda e: whole(e.result.trials)),
     ]
     notes = ["The rule is the one that speaks for the evaluation; the others stand in the next table."]
     if board.reference:
         notes.append(f"Differences are paired by subject against {reference} (run {board.reference.run}).")
     if any(e.difference and not e.difference.equal_budget for e in board.entries):
         notes.append("† had another number of trials to choose from than the reference.")
-    return _table("standings", " ".join(notes), columns, board.entries)
+    if any(e.reported for e in board.entries):
+        notes.append(
+            "Self-reported predictions were made elsewhere and only graded here; they stand last, without a rank."
+        )
+    return table("standings", " ".join(notes), columns, board.entries)
 
 
 def rules(board: Board) -> Table:
@@ -86,7 +58,7 @@ def rules(board: Board) -> Table:
     present = {rule for e in board.entries for rule in e.result.rules}
     ordered = sorted(present, key=lambda r: (is_leaky(r), place(r)))
     columns: list[tuple[Column, Maker]] = [
-        (Column("model", "model", False), lambda e: Cell(e.label, e.label, f"#run-{e.run}")),
+        MODEL,
         *((_rule_column(rule), _at(rule)) for rule in ordered),
         (Column("optimism", "optimism"), lambda e: _optimism(e.result)),
     ]  # fmt: skip
@@ -94,45 +66,40 @@ def rules(board: Board) -> Table:
         "UF1 of the same evaluation under every rule it was scored by. Leaky rules saw the test labels: they show how "
         "far such a choice flatters, they are not results."
     )
-    return _table("rules", caption, columns, board.entries)
+    return table("rules", caption, columns, board.entries)
 
 
 def corpora(board: Board) -> Table:
     """A composite's parts: the same pooled predictions filtered by corpus; no rows for a single corpus."""
     names = sorted({c for e in board.entries for c in e.result.rules[e.rule].per_corpus})
-    columns: list[tuple[Column, Maker]] = [
-        (Column("model", "model", False), lambda e: Cell(e.label, e.label, f"#run-{e.run}"))
-    ]
+    columns = [MODEL]
     for corpus in names:
         for metric in ("uf1", "uar"):
             columns.append((Column(f"{corpus}-{metric}", f"{corpus} {METRIC_NAMES[metric]}"), _part(corpus, metric)))
     caption = "Parts of the composite: the same predictions, counted by corpus. A class absent from a part counts as 0."
-    return _table("corpora", caption, columns, board.entries if names else ())
+    return table("corpora", caption, columns, board.entries if names else ())
 
 
 def costs(board: Board) -> Table:
     """What each entry cost and where it came from."""
     columns: list[tuple[Column, Maker]] = [
-        (Column("model", "model", False), lambda e: Cell(e.label, e.label, f"#run-{e.run}")),
+        MODEL,
         (Column("parameters", "parameters"), lambda e: Cell(count(e.result.parameters), e.result.parameters)),
         (Column("macs", "MACs"), lambda e: Cell(count(e.result.macs), e.result.macs)),
         (Column("latency", "latency"), lambda e: Cell(latency(e.result.latency), e.result.latency)),
-        (
-            Column("time", "time"),
-            lambda e: Cell(duration(e.result.seconds) if e.result.seconds else DASH, e.result.seconds or None),
-        ),
-        (Column("device", "device", False), lambda e: _word(e.result.device)),
-        (Column("seed-sd", "seed SD"), lambda e: _number(e.result.rules[e.rule].uf1_sd)),
-        (Column("strictness", "search", False), lambda e: _word(e.result.strictness)),
-        (Column("trained-on", "trained on", False), lambda e: _word(_trained_on(e))),
-        (Column("setting", "setting", False), lambda e: _word(e.result.setting_name)),
+        (Column("time", "time"), _time),
+        (Column("device", "device", False), lambda e: word(e.result.device)),
+        (Column("seed-sd", "seed SD"), lambda e: digits(e.result.rules[e.rule].uf1_sd)),
+        (Column("strictness", "search", False), lambda e: word(e.result.strictness)),
+        (Column("trained-on", "trained on", False), lambda e: word(_trained_on(e))),
+        (Column("setting", "setting", False), lambda e: word(e.result.setting_name)),
         (Column("run", "run", False), lambda e: Cell(e.run + (f" (+{e.older} older)" if e.older else ""), e.run)),
     ]
     caption = (
         "Latency: one clip, one thread, 32-bit; MACs: multiply-accumulates of one clip; time: the whole evaluation "
         "on that device. Of a study: the trial that most folds chose."
     )
-    return _table("costs", caption, columns, board.entries)
+    return table("costs", caption, columns, board.entries)
 
 
 def printed(board: Board) -> Table:
@@ -162,19 +129,13 @@ def _claim(entry: Entry, claim: Mapping[str, Any]) -> tuple[Cell, ...]:
     return (
         Cell(entry.label, entry.label, f"#run-{entry.run}"),
         Cell(METRIC_NAMES[metric], metric),
-        _number(value),
+        digits(value),
         Cell(f"{rule} (leaky)" if is_leaky(str(rule)) else str(rule), str(rule)),
-        _number(same),
-        _number(here),
+        digits(same),
+        digits(here),
         Cell(entry.rule, entry.rule),
         Cell(DASH if gap is None else number(gap, signed=True), gap),
     )
-
-
-def _table(kind: str, caption: str, columns: Sequence[tuple[Column, Maker]], entries: Sequence[Entry]) -> Table:
-    rows = [[make(entry) for _, make in columns] for entry in entries]
-    kept = [i for i, (c, _) in enumerate(columns) if c.key == "model" or any(row[i].text != DASH for row in rows)]
-    return Table(kind, caption, tuple(columns[i][0] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows))
 
 
 def _rule_column(rule: str) -> Column:
@@ -183,23 +144,16 @@ def _rule_column(rule: str) -> Column:
 
 
 def _at(rule: str) -> Maker:
-    return lambda e: _number(e.result.rules[rule].uf1) if rule in e.result.rules else Cell(DASH)
+    return lambda e: digits(e.result.rules[rule].uf1) if rule in e.result.rules else Cell(DASH)
 
 
 def _part(corpus: str, metric: str) -> Maker:
-    return lambda e: _number(e.result.rules[e.rule].per_corpus.get(corpus, {}).get(metric))
+    return lambda e: digits(e.result.rules[e.rule].per_corpus.get(corpus, {}).get(metric))
 
 
-def _number(value: float | None) -> Cell:
-    return Cell(number(value), value)
-
-
-def _whole(value: int | None) -> Cell:
-    return Cell(DASH if value is None else str(value), value)
-
-
-def _word(text: str) -> Cell:
-    return Cell(text or DASH, text or None)
+def _time(entry: Entry) -> Cell:
+    seconds = entry.result.seconds
+    return Cell(duration(seconds), seconds) if seconds else Cell(DASH)
 
 
 def _score(result: Result, rule: str) -> Cell:

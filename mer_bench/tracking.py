@@ -131,9 +131,8 @@ class Tracker:
                 path.write_text(text, encoding="utf-8")
             table(result).write_parquet(Path(folder) / "scores.parquet")
             self.client.log_artifacts(run_id, folder)
-        for name, text in {**(tags or {}), "mer_bench.tables": str(tables or "")}.items():
+        for name, text in {**(tags or {}), "mer_bench.tables": str(tables or ""), "mer_bench.scored": "yes"}.items():
             self.client.set_tag(run_id, name, text[:MAX_TAG])
-        self.client.set_tag(run_id, "mer_bench.scored", "yes")
         self.client.set_terminated(run_id, "FINISHED")
 
     def attach(self, run_id: str, name: str, text: str) -> None:
@@ -185,7 +184,7 @@ class Tracker:
 
 
 def open(uri: str | None = None) -> Tracker:
-    """The project's experiment, made with its database where it does not exist yet.
+    """The project's experiment, made with its database if need be.
 
     Args:
         uri: an MLflow tracking address; by default `MLFLOW_TRACKING_URI`, else sqlite in `mlruns/` below the current

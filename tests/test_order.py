@@ -13,7 +13,7 @@ CLAIMS = ("printed", "feasible", "attain", "audit")
 TRAINING = ("batches", "trainer", "fold", "loso", "cost")
 RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
 REPORTS = (
-    "prose", "reading", "standings", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
+    "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
 )  # fmt: skip
 SEARCH = ("space", "studies", "tune")
 DOOR = ("ready", "answers", "attachments", "commands", "comparing", "reproduce", "progress", "checks", "cli")
