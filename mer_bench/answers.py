@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from mer_bench import catalog, clips, grading, selection, trials
+from mer_bench import catalog, clips, evidence, grading, provenance, selection, tracking, trials
 from mer_bench.contracts import PAPER_SCALE, model_options
+from mer_bench.cost import Cost
+from mer_bench.logged import plain
 from mer_bench.ready import Ready
 from mer_bench.scores import Result
 from mer_bench.studies import Study
@@ -21,12 +23,16 @@ from mer_bench.trials import Ended
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished command: its run, its result, the folder of its tables, and the test rows of each rule."""
+    """A finished command: its run, its result, the folder of its tables, and the test rows of each rule.
+
+    `reused` says that an identical evaluation was on record; nothing was trained, and `chosen` is empty.
+    """
 
     run_id: str
     result: Result
     tables: Path
     chosen: Mapping[str, selection.Chosen]
+    reused: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The `--json` object."""
@@ -38,6 +44,9 @@ class Answer:
                 "uar": score.uar,
                 "accuracy": score.accuracy,
                 "uf1_interval": list(score.uf1_interval),
+                "intervals": {metric: list(ends) for metric, ends in score.intervals.items()},
+                "interval_method": score.interval_method,
+                "per_class": {k: dict(v) for k, v in score.per_class.items()},
                 "per_corpus": {k: dict(v) for k, v in score.per_corpus.items()},
                 "chance": result.chance[rule],
                 "weighted_f1": score.weighted_f1,
@@ -59,9 +68,24 @@ class Answer:
             "trials": result.trials,
             "strictness": result.strictness,
             "effort": dict(result.effort),
+            "parameters": result.parameters,
+            "macs": result.macs,
+            "latency_ms": result.latency,
             "faces_not_found": result.question["faces_not_found"],
             "run_id": self.run_id,
+            "reused": self.reused,
         }
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a command found besides the rows that speak: `of_study` and `curves` fill `evidence.Evidence`."""
+
+    cost: Cost
+    curves: tuple[evidence.Curve, ...] = ()
+    trials: tuple[evidence.Trial, ...] = ()
+    choices: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    costed: int | None = None
 
 
 def result(
@@ -69,6 +93,7 @@ def result(
     ready: Ready,
     question: Mapping[str, Any],
     chosen: Mapping[str, selection.Chosen],
+    found: Found,
     study: Study | None = None,
     ended: Sequence[Ended] = (),
 ) -> Result:
@@ -79,12 +104,14 @@ def result(
         ready: the settled command.
         question: the resolved question.
         chosen: rule -> its rows.
+        found: what is drawn beside the numbers.
         study: of a search.
         ended: its trials.
     """
     facts, table = catalog.task(ready.task), ready.data.clips
     judged = table.filter(pl.col("corpus").is_in(facts.tested)) if facts.tested else table
     graded = {rule: grading.grade(rule, rows, judged, facts.classes) for rule, rows in chosen.items()}
+    paper = catalog.baseline(ready.space.model).paper
     subjects, folds = judged["subject"].n_unique(), judged[facts.fold].n_unique()
     return Result(
         kind=kind,
@@ -102,14 +129,48 @@ def result(
         strictness=study.strictness if study else "",
         chance={rule: chance for rule, (_, chance) in graded.items()},
         rules={rule: score for rule, (score, _) in graded.items()},
-        parameters=ready.parameters,
+        parameters=found.cost.parameters,
         seconds=time.perf_counter() - ready.began,
         device=ready.device,
         banner=facts.banner,
         question=dict(question),
         effort=trials.effort(study, ended) if study else {},
-        versions={name: importlib.metadata.version(name) for name in ("mer-bench", "torch", "numpy", "scikit-learn")},
+        versions=provenance.versions(),
+        macs=found.cost.macs,
+        latency=found.cost.latency,
+        paper=asdict(paper) if paper else None,
+        evidence=evidence.Evidence(found.curves, found.trials, found.choices, found.costed),
     )
+
+
+def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Sequence[str]) -> Answer | None:
+    """An identical evaluation that was recorded before, with all that a comparison needs; the newest, if any.
+
+    Identical: the same question (settings, code, inputs, seeds, formats), task, clips and version of mer-bench.
+    """
+    asked = _canonical(question)
+    here = (
+        kind,
+        shown(ready.space.model),
+        ready.task,
+        catalog.task(ready.task).version,
+        clips.sha256(ready.data.clips),
+    )
+    for run_id, _, result in ready.tracker.results():
+        there = (result.kind, result.model, result.task, result.task_version, result.task_sha256)
+        whole = all(rule in result.rules and result.rules[rule].by_subject for rule in rules)
+        same = result.versions.get("mer-bench") == provenance.versions()["mer-bench"]
+        if here == there and whole and same and _canonical(result.question) == asked:
+            kept = {rule: result.rules[rule] for rule in rules}
+            chance = {rule: result.chance[rule] for rule in rules}
+            return Answer(
+                run_id, replace(result, rules=kept, chance=chance), tracking.tables() / run_id, {}, reused=True
+            )
+    return None
+
+
+def _canonical(question: Mapping[str, Any]) -> str:
+    return json.dumps(question, sort_keys=True, default=plain)
 
 
 def _setting_name(kind: str, ready: Ready) -> str:

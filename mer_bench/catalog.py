@@ -140,31 +140,43 @@ def _by_corpus(found: Task) -> dict[str, str]:
     }
 
 
-def space(name: str) -> Callable[[Any], Mapping[str, Any] | None]:
-    """`suggest(trial)` of a method: from its own file if it defines one, else from `search_spaces/`.
+def space(name: str, file: str = "") -> Callable[[Any], Mapping[str, Any] | None]:
+    """`suggest(trial)` of a method: from the given file, else from its own if it defines one, else `search_spaces/`.
 
     Args:
-        name: a method's, a user's method file, or a `.py` file that holds nothing but a space.
+        name: a method's, or a user's method file.
+        file: a `.py` file that holds a space.
 
     Raises:
         UsageError: there is none.
     """
     stem = split(name)[0]
-    if stem.endswith(".py") and not Path(stem).is_file():
-        raise UsageError(f"no file {stem}; give a path to a .py file with a suggest(trial)")
-    module = load("space", Path(stem).resolve()) if stem.endswith(".py") else None
-    if module is not None and not hasattr(module, "BASELINE"):
-        if not callable(getattr(module, "suggest", None)):
-            raise UsageError(f"{stem} has no suggest(trial); write one, as in search_spaces/mmnet.py")
-        only: Callable[[Any], Mapping[str, Any] | None] = module.suggest
-        return only
-    own = baseline(stem).suggest
+    if file:
+        if not Path(file).is_file():
+            raise UsageError(f"no file {file}; give a path to a .py file that defines suggest(trial)")
+        own = getattr(load("space", Path(file).resolve()), "suggest", None)
+        if own is None:
+            raise UsageError(f"{Path(file).name} should define suggest(trial)")
+    else:
+        own = baseline(stem).suggest
+        if own is None and stem.endswith(".py"):
+            own = getattr(load("baseline", Path(stem).resolve()), "suggest", None)
     if own is not None:
-        return own
+        known: Callable[[Any], Mapping[str, Any] | None] = own
+        return known
     if stem not in names("space"):
         raise UsageError(f"{stem} has no search space; known: {', '.join(names('space'))}")
     found: Callable[[Any], Mapping[str, Any] | None] = load("space", folder("space") / f"{stem}.py").suggest
     return found
+
+
+def searchable(name: str) -> bool:
+    """Whether a method has a space of its own or in `search_spaces/`."""
+    try:
+        return space(name) is not None
+    except UsageError:
+        baseline(name)
+        return False
 
 
 def fingerprint(name: str) -> str:

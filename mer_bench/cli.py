@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from mer_bench import data
+from mer_bench import checks, data
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.progress import progress
 
@@ -57,6 +57,8 @@ Race = Annotated[
     typer.Option("--race/--no-race", help="Drop trials by their first folds; by default with tpe, which is adaptive."),
 ]
 InnerFolds = Annotated[int, typer.Option(help="1: one hold-out; 3, 5: every training subject validated once.")]
+SpaceFile = Annotated[str, typer.Option("--space", metavar="FILE", help="A file with the suggest(trial) to search by.")]
+Folder = Annotated[Path, typer.Option(help="Where the pages go.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -117,7 +119,7 @@ def search(
     no_refit: Annotated[bool, typer.Option("--no-refit", help="Skip the refit on all training subjects.")] = False,
     race: Race = None,
     inner_folds: InnerFolds = 1,
-    space: Annotated[str | None, typer.Option(metavar="FILE", help="A .py file with suggest(trial).")] = None,
+    space: SpaceFile = "",
     budget: Annotated[str | None, typer.Option(metavar="TIME", help="Start no trial after 90m, 2h, ...")] = None,
     trial_timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Give a trial up after this.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was stopped.")] = False,
@@ -161,57 +163,75 @@ def search(
 @app.command()
 def compare(
     model: Model,
-    against: Annotated[str, typer.Option(help="The model to compare with.")] = "mmnet",
+    against: Annotated[list[str] | None, typer.Option(help="The model to compare with (mmnet); repeatable.")] = None,
     task: TaskName = DEFAULT_TASK,
     train: TrainOn = "",
     test: TestOn = "",
     no_mends: NoMends = False,
     apex: Apex = "",
     trials: Annotated[int | None, typer.Option(help="Search both; without it each runs its own recipe.")] = None,
+    against_trials: Annotated[int | None, typer.Option(help="Another number for the others; needs --unequal.")] = None,
+    unequal: Annotated[bool, typer.Option("--unequal", help="Allow budgets that differ; the verdict says so.")] = False,
     sampler: Sampler = "tpe",
+    space: SpaceFile = "",
     seeds: Seeds = 1,
     rules: Rules = "",
     settings: Sets = None,
     device: Device = "auto",
     scale: ScaleName = "task",
     workers: Workers = None,
+    folder: Folder = Path("reports"),
     as_json: Json = False,
 ) -> None:
-    """Evaluate two models on the same folds and say who is ahead; --set is for MODEL."""
-    from mer_bench import commands
+    """Evaluate a model and others on the same folds and say who is ahead; --set and --space are for MODEL.
+
+    What is on record is not computed again.
+    """
+    from mer_bench import comparing
 
     with progress() as tick:
-        found = commands.compare(
+        found = comparing.compare(
             model,
-            against,
+            against or ["mmnet"],
             asked(task, train, test, no_mends, apex),
             trials=trials,
+            against_trials=against_trials,
+            unequal=unequal,
+            sampler=sampler,
+            space=space,
             settings=parse_settings(settings or []),
+            folder=folder,
             seeds=seeds,
             rules=_list(rules),
             device=device,
             scale=scale,
             workers=workers,
             tick=tick,
-            **({} if trials is None else {"sampler": sampler}),
         )
+    answers = [found.ours, *found.theirs]
+    for answer in answers:
+        if answer.reused:
+            print(f"{answer.result.model}: the same evaluation is on record, run {answer.run_id}", file=sys.stderr)
+    print(found.page, file=sys.stderr)
     if as_json:
         typer.echo(json.dumps(found.as_json(), allow_nan=False))
         return
-    _tables([found.ours, found.theirs])
+    _tables(answers)
     typer.echo(found.verdict)
 
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Option(help="Where the leaderboard goes.")] = Path("reports"),
+    folder: Folder = Path("reports"),
     task: Annotated[str | None, typer.Option("--task", "-t", help="Only this task.")] = None,
+    against: Annotated[str, typer.Option(help="The model that others are compared with.")] = "mmnet",
 ) -> None:
-    """Write the leaderboard (Markdown, HTML, CSV) from everything recorded, and show it."""
+    """Write the leaderboard (HTML, Markdown, LaTeX, CSV) from everything recorded, and show it."""
     from mer_bench import commands, leaderboard, tracking
 
-    files = commands.report(folder, task)
-    _console().print(leaderboard.screen(commands.recorded(tracking.open(), task)))
+    found = commands.recorded(tracking.open(), task)
+    files = commands.write(found, folder, task, against)
+    _console().print(leaderboard.screen(found))
     for file in files:
         print(file, file=sys.stderr)
 
@@ -228,6 +248,9 @@ def asked(task: str, train: str, test: str, no_mends: bool, apex: str) -> str:
         raise UsageError("give --task, or --train and --test")
     sides = [train, test] if train else [task]
     return ">".join(data.with_options(side, no_mends, apex) for side in sides)
+
+
+checks.register(app)
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The commands as Python functions: `run`, `search`, `compare`, `report`. The command line adds nothing but words.
+"""The commands as Python functions: `run`, `search`, `report`. The command line adds nothing but words.
 
 from mer_bench import run, search, report
 run("ridge_flow"); search("mmnet", trials=8)
@@ -8,13 +8,13 @@ report()
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, catalog, grading, inputs, loso, selection, tracking
-from mer_bench.answers import Answer, shown
-from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench import answers, attachments, catalog, loso, pages, selection, standings, tracking
+from mer_bench.answers import Answer, Found, shown
+from mer_bench.contracts import MerBenchError
+from mer_bench.evidence import Curve
 from mer_bench.ready import Tick, known, prepare
 from mer_bench.searches import search as search
 
@@ -35,6 +35,7 @@ def run(
     keep_weights: bool = False,
     workers: int | None = None,
     tick: Tick | None = None,
+    reuse: bool = False,
 ) -> Answer:
     """Evaluate one recipe by leave-one-subject-out and record it.
 
@@ -49,6 +50,7 @@ def run(
         keep_weights: keep each fold's final weights as safetensors.
         workers: processes; by default one a core.
         tick: called with (done, total, text).
+        reuse: answer with an identical recorded evaluation, if there is one, instead of training again.
 
     Raises:
         UsageError: an unknown name.
@@ -60,6 +62,9 @@ def run(
     ready = ready.with_inputs([ready.setting.view], tick)
     question = {"setting": ready.setting.as_dict(), **ready.question}
     name = shown(ready.space.model)
+    if reuse and (recorded := answers.on_record("run", ready, question, wanted)):
+        return recorded
+    cost = ready.cost()
     with ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id:
         folder = tracking.tables() / run_id
         passes: dict[bool, Path] = {}
@@ -77,84 +82,27 @@ def run(
             if diverged:
                 raise MerBenchError(f"{diverged[0]} ({len(diverged)} of {len(finished)} folds)")
         chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
-        found = answers.result("run", ready, question, chosen)
-        ready.tracker.finish(run_id, found, folder)
+        found = answers.result("run", ready, question, chosen, Found(cost, _curves(passes)))
+        attachments.finish(ready.tracker, run_id, found, folder, chosen)
     return Answer(run_id, found, folder, chosen)
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two models under one protocol: their answers, and the difference in UF1 with its interval over subjects."""
-
-    ours: Answer
-    theirs: Answer
-    rule: str
-    difference: float
-    interval: tuple[float, float]
-
-    @property
-    def verdict(self) -> str:
-        """In words."""
-        names = self.ours.result.model, self.theirs.result.model
-        low, high = self.interval
-        ahead = f"{names[0]} is ahead" if low > 0 else f"{names[0]} is behind" if high < 0 else "no difference shown"
-        leaky = ", leaky" if selection.is_leaky(self.rule) else ""
-        trials = self.ours.result.trials
-        how = "each its own recipe" if trials is None else f"each searched with {trials} trials"
-        return (
-            f"{ahead}: {names[0]} - {names[1]} = {self.difference:+.3f} UF1 [{low:+.3f}, {high:+.3f}] over subjects, "
-            f"rule {self.rule}{leaky}, {how}"
-        )
-
-    def as_json(self) -> dict[str, Any]:
-        """The `--json` object."""
-        names = self.ours.result.model, self.theirs.result.model
-        models = dict(zip(names, (self.ours.as_json(), self.theirs.as_json()), strict=True))
-        gap = {"model": names[0], "against": names[1], "rule": self.rule, "uf1": self.difference}
-        return {"models": models, "differences": [{**gap, "uf1_interval": list(self.interval)}]}
-
-
-def compare(
-    model: str,
-    against: str = "mmnet",
-    task: str = DEFAULT_TASK,
-    *,
-    trials: int | None = None,
-    settings: Mapping[str, Any] | None = None,
-    **options: Any,
-) -> Comparison:
-    """Evaluate two models on the same folds, by their own recipes or searched alike, and say who is ahead.
+def report(folder: str | Path = "reports", task: str | None = None, against: str = standings.REFERENCE) -> list[Path]:
+    """Write the leaderboard from everything recorded (of one task, if named); returns the files.
 
     Args:
-        model: the challenger, as in `run`.
-        against: the other one.
-        task: as in `run`.
-        trials: search both with so many trials; without it each runs its own recipe.
-        settings: of the challenger.
-        options: as in `run` or `search`.
+        folder: where they go.
+        task: only this one.
+        against: the model that others are compared with.
     """
-    if shown(model) == shown(against):
-        raise UsageError(f"{model} against a model of the same name: give another one with --against")
-    found = []
-    for name, given in ((model, settings), (against, None)):
-        if trials is None:
-            found.append(run(name, task, settings=given, **options))
-        else:
-            found.append(search(name, task, trials=trials, settings=given, **options))
-    ours, theirs = found
-    rule = next(iter(ours.result.rules))
-    rows = ours.chosen[rule].rows, theirs.chosen[rule].rows
-    clips = inputs.clips_of(task)
-    gap, interval = grading.difference(*rows, clips, len(catalog.task(task).classes))
-    return Comparison(ours, theirs, rule, gap, (interval.low, interval.high))
+    return write(recorded(tracking.open(), task), folder, task, against)
 
 
-def report(folder: str | Path = "reports", task: str | None = None) -> list[Path]:
-    """Write the leaderboard from everything recorded (of one task, if named); returns the files."""
-    from mer_bench import leaderboard
-
-    stem = f"leaderboard-{task}" if task else "leaderboard"
-    return leaderboard.build(recorded(tracking.open(), task), Path(folder), stem)
+def write(
+    found: Sequence[tracking.Finished], folder: str | Path, task: str | None, against: str = standings.REFERENCE
+) -> list[Path]:
+    """Write the leaderboard of these runs; a task's own is named after it."""
+    return pages.build(found, Path(folder), f"leaderboard-{task}" if task else "leaderboard", against)
 
 
 def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[tracking.Finished]:
@@ -162,6 +110,20 @@ def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[trackin
     if task is not None:
         catalog.task(task)
     return [found for found in tracker.results() if task in (None, found.result.task)]
+
+
+def _curves(passes: Mapping[bool, Path]) -> tuple[Curve, ...]:
+    """How UF1 moved while training: of validation subjects where some were kept back, and of the test subjects."""
+    found = []
+    if True in passes:
+        found.append(_curve("validation UF1", selection.validation_curve(passes[True])))
+    if False in passes:
+        found.append(_curve("test UF1", selection.test_curve(passes[False]), leaky=True))
+    return tuple(curve for curve in found if len(curve.values[0]) > 1)
+
+
+def _curve(name: str, scores: Mapping[int, Mapping[int, float]], leaky: bool = False) -> Curve:
+    return Curve(name, tuple(tuple(row.values()) for _, row in sorted(scores.items())), leaky)
 
 
 def _named(tick: Tick | None, text: str) -> Tick | None:

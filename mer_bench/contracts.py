@@ -166,7 +166,11 @@ class Printed:
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a method comes from, under what licence its code stands, and what it printed."""
+    """Where a method comes from, under what licence its code stands, and what it printed.
+
+    `confusions` are tables of counts (rows the truth) that its authors published or that its own log sums to, by task;
+    a number printed for a corpus's part of a composite names `TASK/CORPUS`.
+    """
 
     title: str
     year: int
@@ -174,6 +178,7 @@ class Paper:
     licence: str
     code: str = ""
     printed: tuple[Printed, ...] = ()
+    confusions: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
 
 RANGES = (

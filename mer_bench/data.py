@@ -13,8 +13,8 @@ from mer_bench.contracts import Dataset, MerBenchError, UsageError
 from mer_bench.progress import progress
 
 if TYPE_CHECKING:
-    from mer_bench.inspection import Inspection
     from mer_bench.footage import Finding
+    from mer_bench.inspection import Inspection
 
 app = typer.Typer(no_args_is_help=True, help="Corpora on this machine.")
 SHOWN = 200

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from mer_bench import metrics, stats
+from mer_bench import bootstrap, comparisons, metrics, stats
+from mer_bench.bootstrap import Interval
 from mer_bench.contracts import MerBenchError
 from mer_bench.scores import RuleScore
 from mer_bench.seeds import seed
@@ -57,9 +58,8 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
                 f"rule {rule}: {len(missing)} clips have no prediction, {missing[:1]} first; run it again"
             )
     counts, names = by_subject(rows, size)
-    of = dict(zip(clips["subject"], clips["corpus"], strict=True))
-    corpora = [of[name] for name in names]
-    interval = stats.subject_bootstrap(counts, _mean_uf1, strata=corpora, seed=seed("bootstrap"))
+    corpora = _corpora(names, clips)
+    interval = _interval(counts, metrics.uf1, corpora)
     pooled = counts.sum(0)
     uf1 = metrics.uf1(pooled)
     accuracy_counts, _ = by_subject(chosen.accuracy_rows, size)
@@ -76,6 +76,13 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
         trained_on=TRAINED_ON.get(rule, ALL),
         leaky=is_leaky(rule),
         seeds=len(uf1),
+        interval_method=interval.method,
+        intervals={
+            "uar": _ends(_interval(counts, metrics.uar, corpora)),
+            "accuracy": _ends(_interval(accuracy_counts, metrics.accuracy, corpora)),
+        },
+        per_class=_per_class(counts, classes, corpora),
+        by_subject={name: part.tolist() for name, part in zip(names, counts, strict=True)},
     )
     chances = [
         stats.chance(part["label"].to_numpy(), part["prediction"].to_numpy(), size, seed=seed("chance"))
@@ -84,29 +91,69 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
     return score, float(np.mean(chances))
 
 
-def difference(
-    first: pl.DataFrame, second: pl.DataFrame, clips: pl.DataFrame, classes: int
-) -> tuple[float, stats.Interval]:
-    """UF1 of `first` minus UF1 of `second` (means over seeds), with its interval over subjects, paired."""
+def difference(first: pl.DataFrame, second: pl.DataFrame, clips: pl.DataFrame, classes: int) -> comparisons.Difference:
+    """UF1 of `first` minus UF1 of `second` (means over seeds), paired by subject: see `comparisons.difference`."""
     ours, names = by_subject(first, classes)
     theirs, _ = by_subject(second, classes)
-    seeds = ours.shape[1]
-    both = np.concatenate([ours, theirs], 1)
+    return comparisons.difference(ours, theirs, strata=_corpora(names, clips), seed=seed("bootstrap"))
+
+
+def counts_of(score: RuleScore) -> tuple[np.ndarray, list[str]]:
+    """Recorded confusion counts (subjects, seeds, K, K) and the subjects' names, sorted.
+
+    Summed over subjects they are the confusion matrix of each seed; `comparisons` takes them as they are. A subject's
+    corpus is the part of its name before the slash.
+
+    Raises:
+        MerBenchError: the run was recorded before counts were kept.
+    """
+    names = sorted(score.by_subject)
+    if not names:
+        raise MerBenchError("this run was recorded without each subject's counts; run it again")
+    return np.array([score.by_subject[name] for name in names], np.int64), names
+
+
+def subject_scores(score: RuleScore) -> pl.DataFrame:
+    """One row per subject: `subject, corpus, clips, correct` (mean over seeds), `accuracy`; raises as `counts_of`."""
+    counts, names = counts_of(score)
+    correct = np.trace(counts, axis1=-2, axis2=-1).mean(-1)
+    clips = counts.sum((-2, -1))[:, 0]
+    corpora = [name.split("/")[0] for name in names]
+    columns = {"subject": names, "corpus": corpora, "clips": clips, "correct": correct, "accuracy": correct / clips}
+    return pl.DataFrame(columns)
+
+
+def _corpora(subjects: Sequence[str], clips: pl.DataFrame) -> list[str]:
     of = dict(zip(clips["subject"], clips["corpus"], strict=True))
-
-    def gap(counts: np.ndarray, absent: metrics.Absent = "zero") -> np.ndarray:
-        scores = metrics.uf1(counts, absent)
-        gaps: np.ndarray = scores[..., :seeds].mean(-1) - scores[..., seeds:].mean(-1)
-        return gaps
-
-    interval = stats.subject_bootstrap(both, gap, strata=[of[name] for name in names], seed=seed("bootstrap"))
-    return float(gap(both.sum(0))), interval
+    return [of[name] for name in subjects]
 
 
-def _mean_uf1(counts: np.ndarray, absent: metrics.Absent = "zero") -> np.ndarray:
-    """UF1 (..., seeds) averaged over seeds."""
-    mean: np.ndarray = metrics.uf1(counts, absent).mean(-1)
-    return mean
+def _interval(counts: np.ndarray, metric: metrics.Metric, corpora: Sequence[str]) -> Interval:
+    return bootstrap.subject_bootstrap(counts, metric, strata=corpora, seed=seed("bootstrap"))
+
+
+def _ends(interval: Interval) -> tuple[float, float]:
+    return interval.low, interval.high
+
+
+def _per_class(counts: np.ndarray, classes: Sequence[str], corpora: Sequence[str]) -> Mapping[str, Mapping[str, float]]:
+    """Each class's F1 with its interval, its recall, its precision and its clips; means over seeds."""
+    pooled = counts.sum(0)
+    found = bootstrap.class_intervals(counts, strata=corpora, seed=seed("bootstrap"))
+    hits, truth, said = np.diagonal(pooled, axis1=-2, axis2=-1), pooled.sum(-1), pooled.sum(-2)
+    f1, recall = metrics.f1_per_class(pooled).mean(0), (hits / truth).mean(0)
+    precision = (hits / np.maximum(said, 1)).mean(0)
+    return {
+        name: {
+            "f1": float(f1[k]),
+            "low": found[k].low,
+            "high": found[k].high,
+            "recall": float(recall[k]),
+            "precision": float(precision[k]),
+            "clips": int(truth[0, k]),
+        }
+        for k, name in enumerate(classes)
+    }
 
 
 def _per_corpus(counts: np.ndarray, corpora: Sequence[str]) -> Mapping[str, Mapping[str, float]]:

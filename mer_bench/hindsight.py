@@ -4,7 +4,7 @@ Both read the trials as they were trained, without refit, and only trials that f
 
     inner (trials, subjects, K, K)   validation confusion of each subject, pooled over the folds that validate it
     losses (trials, folds)           smoothed inner log-loss at the fold's own epoch
-    test  (trials, folds, K, K)      confusion of the held-out subject at that epoch
+    test  (trials, subjects, K, K)   test confusion of each subject at that epoch of its fold
 """
 
 from __future__ import annotations
@@ -25,9 +25,15 @@ COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What trials that finished all folds scored; see the module for shapes. `trials` are their numbers, ascending."""
+    """What trials that finished all folds scored; see the module for shapes.
+
+    Attributes:
+        trials: their numbers, ascending.
+        fold: (subjects,) the fold that tests each subject.
+    """
 
     trials: tuple[int, ...]
+    fold: np.ndarray
     inner: np.ndarray
     losses: np.ndarray
     test: np.ndarray
@@ -38,10 +44,13 @@ def outcomes(folders: Mapping[int, Path]) -> Outcomes:
     chosen = {number: selection.inner(folder, number) for number, folder in folders.items()}
     whole = max((len(choices) for choices in chosen.values()), default=0)
     numbers = tuple(sorted(n for n, choices in chosen.items() if len(choices) == whole))
-    subjects = sorted({fold for n in numbers for _, fold in chosen[n]})
-    parts = [_counts(folders[n], chosen[n], subjects) for n in numbers]
-    losses = [[chosen[n][key].loss for key in sorted(chosen[n], key=lambda k: k[1])] for n in numbers]
-    return Outcomes(numbers, np.stack([p[0] for p in parts]), np.array(losses), np.stack([p[1] for p in parts]))
+    folds = sorted(fold for _, fold in chosen[numbers[0]])
+    tested = predictions.open_test(folders[numbers[0]]).select("subject", "fold").unique().sort("subject")
+    parts = [_counts(folders[n], chosen[n], tested["subject"].to_list()) for n in numbers]
+    losses = [[by[fold].loss for fold in folds] for by in ({f: c for (_, f), c in chosen[n].items()} for n in numbers)]
+    place = np.array([folds.index(fold) for fold in tested["fold"]])
+    inner, test = (np.stack(side) for side in zip(*parts, strict=True))
+    return Outcomes(numbers, place, inner, np.array(losses), test)
 
 
 def _counts(
@@ -56,11 +65,11 @@ def _counts(
     found = []
     for rows in (predictions.read(folder / predictions.VALIDATION), predictions.open_test(folder)):
         at = rows.join(epochs, on=["fold", "epoch"], how="semi")
-        said = predictions.probabilities(at).argmax(1)
-        classes = len([c for c in at.columns if c[0] == "p" and c[1:].isdigit()])
+        at = at.filter(pl.col("subject").is_in(list(subjects)))
         owner = at["subject"].replace_strict(list(subjects), range(len(subjects))).to_numpy().astype(int)
-        counts = np.zeros((len(subjects), classes, classes), np.int64)
-        np.add.at(counts, (owner, at["label"].to_numpy(), said), 1)
+        said = predictions.probabilities(at)
+        counts = np.zeros((len(subjects), said.shape[1], said.shape[1]), np.int64)
+        np.add.at(counts, (owner, at["label"].to_numpy(), said.argmax(1)), 1)
         found.append(counts)
     return found[0], found[1]
 
@@ -96,7 +105,7 @@ def best_so_far(known: Outcomes) -> list[tuple[int, float, float]]:
         if not len(here):
             continue
         each = here[known.losses[here].argmin(0)]
-        nested = known.test[each, np.arange(known.test.shape[1])].sum(0)
+        nested = known.test[each[known.fold], np.arange(known.test.shape[1])].sum(0)
         shared = known.test[here[inner[here].argmax()]].sum(0)
         found.append((count, float(metrics.uf1(nested, absent="zero")), float(metrics.uf1(shared, absent="zero"))))
     return found

@@ -12,7 +12,7 @@ depend on the convention for absent classes. `mean_of_folds` exists to be compar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from mer_bench.contracts import MerBenchError
 
 Absent = Literal["error", "zero"]
 Metric = Callable[..., np.ndarray]
+Slope = Callable[[np.ndarray], np.ndarray]
 
 LOG_LOSS_FLOOR = 1e-4
 """Stored probabilities are float16, where a confident mistake may be 0; one clip costs at most -log(1e-4) = 9.21."""
@@ -86,6 +87,46 @@ def weighted_f1(counts: np.ndarray, absent: Absent = "error") -> np.ndarray:
     """
     counts = _with_clips(counts, absent)
     return _ratio((f1_per_class(counts, "zero") * counts.sum(-1)).sum(-1), counts.sum((-2, -1)))
+
+
+def f1_slope(counts: np.ndarray, of: int) -> np.ndarray:
+    """Derivative of class `of`'s F1 with respect to each count, (..., K, K).
+
+    An absent class counts as 0 here and below, and its slope is 0.
+    """
+    counts = np.asarray(counts)
+    own = np.eye(counts.shape[-1])[of]
+    f1 = f1_per_class(counts, "zero")[..., of, None, None]
+    both = (counts.sum(-1) + counts.sum(-2))[..., of, None, None]
+    return _ratio(2 * np.outer(own, own) - f1 * (own[:, None] + own), both)
+
+
+def uf1_slope(counts: np.ndarray) -> np.ndarray:
+    """Derivative of UF1 with respect to each count, (..., K, K)."""
+    counts = np.asarray(counts)
+    both = counts.sum(-1) + counts.sum(-2)
+    loss = _ratio(f1_per_class(counts, "zero"), both)
+    gain = 2 * _ratio(np.ones(both.shape), both)[..., None] * np.eye(counts.shape[-1])
+    return np.asarray((gain - loss[..., None] - loss[..., None, :]) / counts.shape[-1])
+
+
+def uar_slope(counts: np.ndarray) -> np.ndarray:
+    """Derivative of UAR with respect to each count, (..., K, K)."""
+    counts = np.asarray(counts)
+    clips = counts.sum(-1)
+    recall = _ratio(_hits(counts), clips)
+    return _ratio(np.eye(counts.shape[-1]) - recall[..., None], clips[..., None]) / counts.shape[-1]
+
+
+def accuracy_slope(counts: np.ndarray) -> np.ndarray:
+    """Derivative of accuracy with respect to each count, (..., K, K)."""
+    clips = np.asarray(counts).sum((-2, -1))
+    gain = np.eye(np.asarray(counts).shape[-1]) - accuracy(counts, "zero")[..., None, None]
+    return _ratio(gain, clips[..., None, None])
+
+
+SLOPES: Mapping[Metric, Slope] = {uf1: uf1_slope, uar: uar_slope, accuracy: accuracy_slope}
+"""Scores that know how they answer to a small change of their counts, which a studentised interval needs."""
 
 
 def mean_of_folds(counts: np.ndarray, metric: Metric) -> np.ndarray:

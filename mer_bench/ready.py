@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mer_bench import catalog, fold, inputs, inspection, loso, processes, tracking
+from mer_bench import catalog, cost, fold, inputs, inspection, loso, processes, tracking
 from mer_bench.contracts import PAPER_SCALE, MerBenchError, Scale, Setting, UsageError
 from mer_bench.space import Space
 
@@ -22,7 +22,7 @@ Tick = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Ready:
-    """A command's settled question; `data`, `parameters` and `formats` are there after `with_inputs`."""
+    """A command's settled question; `data` and `formats` are there after `with_inputs`."""
 
     space: Space
     task: str
@@ -35,7 +35,6 @@ class Ready:
     tracker: tracking.Tracker
     began: float
     data: Any = None
-    parameters: int | None = None
     formats: Mapping[str, bool] = field(default_factory=dict)
 
     def with_inputs(self, views: Sequence[str], tick: Tick | None) -> Ready:
@@ -44,9 +43,9 @@ class Ready:
         data = inputs.load(self.task, self.setting.view, tick=tick)
         for view in dict.fromkeys(views):
             inputs.load(self.task, view, tick=tick)
-        count = loso.examine(self.task, self.setting)
+        loso.examine(self.task, self.setting)
         formats = asdict(loso.probe(self.task, self.setting, self.device))
-        return replace(self, data=data, parameters=count, formats=formats)
+        return replace(self, data=data, formats=formats)
 
     @property
     def question(self) -> dict[str, Any]:
@@ -61,6 +60,10 @@ class Ready:
             "device": self.device,
             **self.formats,
         }
+
+    def cost(self, setting: Setting | None = None) -> cost.Cost:
+        """What a setting costs, by default the command's own."""
+        return cost.measure(self.task, setting or self.setting, self.device)
 
     def trainings(self, validation: bool) -> list[fold.Training]:
         """One training for each seed and fold."""
@@ -83,20 +86,20 @@ def prepare(
     workers: int | None,
     *,
     published: bool = False,
-    space: str | None = None,
+    space: str = "",
 ) -> Ready:
     """Settle a command; arguments as in `commands.run`.
 
     Args:
         published: the setting is trial 0 of the model's space, which must hold it.
-        space: a file with a `suggest(trial)` instead of the model's own space.
+        space: a file with the `suggest(trial)` to search by, in place of the model's own.
 
     Raises:
         UsageError: an unknown name, or a number or device that cannot be.
         MerBenchError: the store cannot be opened.
     """
     began = time.perf_counter()
-    searched = Space(placed(model), dict(settings or {}), placed(space) if space else "")
+    searched = Space(placed(model), dict(settings or {}), placed(space))
     known((scale,), SCALES, "scale")
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least one")

@@ -16,6 +16,8 @@ from typing import Any
 import polars as pl
 
 from mer_bench.contracts import MerBenchError
+from mer_bench.evidence import Evidence
+from mer_bench.selection import RUN_RULES, STUDY_RULES
 
 SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -35,9 +37,9 @@ SCHEMA: dict[str, Any] = {
 }
 _COLUMNS = """task task_version task_sha256 model kind setting rule leaky trained_on uf1 low high chance above_chance
 uar accuracy weighted_f1 mean_of_folds_f1 seed_sd optimism by_corpus absent seeds clips subjects folds_done folds_total
-trials strictness parameters seconds device run started question older_runs banner"""
+trials strictness parameters macs latency seconds device run started question older_runs banner"""
 _TEXT = "task task_sha256 model kind setting rule trained_on by_corpus strictness device run started question banner"
-_WHOLE = "task_version absent seeds clips subjects folds_done folds_total trials parameters older_runs"
+_WHOLE = "task_version absent seeds clips subjects folds_done folds_total trials parameters macs older_runs"
 ROWS: dict[str, Any] = {
     **dict.fromkeys(_COLUMNS.split(), pl.Float64),
     **dict.fromkeys(_TEXT.split(), pl.String),
@@ -58,7 +60,7 @@ class RuleScore:
         uf1: unweighted mean F1 over classes, from counts summed over all folds; mean over seeds.
         uar: unweighted mean recall, likewise.
         accuracy: share of clips, likewise.
-        uf1_interval: 95 % interval of `uf1`, bootstrapped over subjects.
+        uf1_interval: 95 % interval of `uf1` over subjects.
         weighted_f1: F1 weighted by class size.
         mean_of_folds_f1: mean over folds of the fold's own UF1 (absent class = 0), as some papers print.
         uf1_sd: standard deviation over seeds; None for one seed.
@@ -67,6 +69,10 @@ class RuleScore:
         trained_on: which of a fold's training subjects the scored models saw.
         leaky: the rule has seen the test subjects' labels.
         seeds: repetitions that this rule's numbers rest on.
+        interval_method: how the intervals were made, of `intervals.METHODS`.
+        intervals: uar, accuracy -> 95 % interval over subjects.
+        per_class: class -> f1, low, high (its 95 % interval), recall, precision, clips.
+        by_subject: subject -> confusion counts, (seeds, K, K) lists; `grading.counts_of` reads them.
     """
 
     uf1: float
@@ -81,6 +87,10 @@ class RuleScore:
     trained_on: str = "all training subjects"
     leaky: bool = False
     seeds: int = 1
+    interval_method: str = "percentile"
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    by_subject: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,9 @@ class Result:
     `chance` and `rules` have the same keys, the rules' names; rules whose name starts with `oracle` are leaky.
     `strictness` is `strict` or `adaptive` for a study, else empty; `question` is the
     resolved question and `versions` what it ran on, JSON types only. `effort` is what a study took: trials by how they
-    ended, fold-epochs trained and those that the same trials would take without racing.
+    ended, fold-epochs trained and those that the same trials would take without racing. `macs` (multiply-accumulates)
+    and `latency` (milliseconds) are of one clip; `paper` is where the method comes from, as it stood; `evidence` is
+    what is drawn besides each rule's counts. Results recorded before these existed have None.
 
     Raises:
         MerBenchError: a rule's flag or chance contradicts its name.
@@ -118,6 +130,10 @@ class Result:
     question: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
     effort: Mapping[str, int] = field(default_factory=dict)
+    macs: int | None = None
+    latency: float | None = None
+    paper: Mapping[str, Any] | None = None
+    evidence: Evidence | None = None
 
     def __post_init__(self) -> None:
         for rule, score in self.rules.items():
@@ -134,10 +150,26 @@ class Result:
     def from_dict(cls, data: Mapping[str, Any]) -> Result:
         """Inverse of `as_dict`, also after JSON turned tuples into lists; an unknown key is a `TypeError`."""
         rules = {
-            name: RuleScore(**{**score, "uf1_interval": tuple(score["uf1_interval"])})
-            for name, score in data["rules"].items()
+            name: _rule_score(score) for name, score in sorted(data["rules"].items(), key=lambda item: place(item[0]))
         }
-        return cls(**{**data, "rules": rules})
+        evidence = Evidence.from_dict(data["evidence"]) if data.get("evidence") else None
+        return cls(**{**data, "rules": rules, "evidence": evidence})
+
+    @property
+    def headline(self) -> str:
+        """The rule whose number speaks for this evaluation: the first honest one in the project's order."""
+        return min(self.rules, key=lambda rule: (self.rules[rule].leaky, place(rule)))
+
+
+def _rule_score(data: Mapping[str, Any]) -> RuleScore:
+    others = {name: tuple(ends) for name, ends in data.get("intervals", {}).items()}
+    return RuleScore(**{**data, "uf1_interval": tuple(data["uf1_interval"]), "intervals": others})
+
+
+def place(rule: str) -> tuple[int, str]:
+    """The project's order of rules, the headlines first; others after them."""
+    known = (*STUDY_RULES, *RUN_RULES)
+    return known.index(rule) if rule in known else len(known), rule
 
 
 def table(result: Result) -> pl.DataFrame:

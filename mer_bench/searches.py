@@ -7,15 +7,16 @@ again continues it: more trials go on from those that are there, and two spaces 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, cache, loso, selection, studies, tracking, trials, tune
-from mer_bench.answers import Answer, shown
+from mer_bench import answers, attachments, cache, loso, selection, studies, tracking, trials, tune
+from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import UsageError
+from mer_bench.evidence import Curve, Trial
 from mer_bench.ready import Ready, Tick, known, prepare
 from mer_bench.space import SAMPLERS, STRICT, fingerprint, views
 from mer_bench.trials import Ended
@@ -74,7 +75,7 @@ def search(
     *,
     seeds: int = 1,
     settings: Mapping[str, Any] | None = None,
-    space: str | None = None,
+    space: str = "",
     device: str = "auto",
     scale: str = "task",
     workers: int | None = None,
@@ -111,9 +112,9 @@ def search(
     question = _question(ready, asked)
     folder = _place(ready, question, asked)
     with _alone(folder):
-        book = Book.open(folder, question)
-        study = _study(ready, asked, folder)
-        run_id, finished = book.run_of(asked, ready, study)
+        book, study = Book.open(folder, question), _study(ready, asked, folder)
+        sought = f"{asked.trials} trials, {seeds} seeds, {', '.join(wanted)}"
+        run_id, finished = book.run_of(sought, asked, ready, study)
         with _open_run(ready, run_id, finished):
             watch = Watch(ready.tracker, run_id, study, tick)
             cluster = tune.Cluster(ready.workers, asked.address, asked.gpus_per_trial)
@@ -121,11 +122,26 @@ def search(
             folders = trials.candidates(study)
             refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
             chosen = {rule: studies.conclude(rule, folders, refits) for rule in wanted}
-            found = answers.result("search", ready, {**question, "trials": len(ended)}, chosen, study, ended)
+            whole = {**question, "trials": len(ended), "seeds": seeds}
+            found = answers.result("search", ready, whole, chosen, _beside(ready, study, wanted, ended), study, ended)
             if not finished:
-                ready.tracker.finish(run_id, found, folder)
-                book.finished(asked.trials)
-    return Answer(run_id, found, folder, chosen)
+                attachments.finish(ready.tracker, run_id, found, folder, chosen)
+                book.finished(sought)
+    return Answer(run_id, found, folder, chosen, reused=finished)
+
+
+def _beside(ready: Ready, study: studies.Study, wanted: Sequence[str], ended: Sequence[Ended]) -> Found:
+    """What is drawn beside a study's numbers."""
+    searched = studies.Searched(study, trials.candidates(study), wanted)
+    curve = Curve(
+        f"validation UF1 of trial {searched.costed}",
+        tuple(tuple(row.values()) for _, row in sorted(searched.curve.items())),
+    )
+    tried = tuple(
+        Trial(e.number, dict(e.values), e.inner_uf1 if e.state == trials.COMPLETE else None, e.seconds, e.reason)
+        for e in ended
+    )
+    return Found(ready.cost(searched.costed_setting), (curve,), tried, searched.choices, searched.costed)
 
 
 def _options(options: Mapping[str, Any]) -> Options:
@@ -146,7 +162,7 @@ def _question(ready: Ready, asked: Options) -> dict[str, Any]:
         "inner_folds": asked.inner_folds,
         "trial_timeout": asked.trial_timeout,
         "published": ready.setting.as_dict(),
-        **ready.question,
+        **{name: value for name, value in ready.question.items() if name != "seeds"},
     }
 
 
@@ -195,12 +211,12 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Book:
-    """`study.json`: the question of a study, and for each number of trials asked for, its run and whether it is done.
+    """`study.json`: the question of a study, and for each answer sought of it, its run and whether it is done.
 
     Attributes:
         path: of the file.
         question: what decides the trials.
-        runs: number of trials -> {"run_id", "done"}.
+        runs: what was sought, in words -> {"run_id", "done", "trials"}.
     """
 
     path: Path
@@ -216,16 +232,16 @@ class Book:
             return cls(path, found["question"], found["runs"])
         return cls(path, question, {})
 
-    def run_of(self, asked: Options, ready: Ready, study: studies.Study) -> tuple[str, bool]:
-        """The run that answers for so many trials, and whether it is finished.
+    def run_of(self, sought: str, asked: Options, ready: Ready, study: studies.Study) -> tuple[str, bool]:
+        """The run that answers what is sought (trials, seeds, rules), and whether it is finished.
 
         Raises:
             UsageError: the study was stopped, and nobody said whether to resume it; or it has more trials already.
         """
-        name, most = study.folder.name, max(map(int, self.runs), default=0)
+        name, most = study.folder.name, max((run["trials"] for run in self.runs.values()), default=0)
         if asked.trials < most:
             raise UsageError(f"{name} has {most} trials already: ask for {most} or more, or for another with --fresh")
-        here = self.runs.get(str(asked.trials))
+        here = self.runs.get(sought)
         if any(not run["done"] for run in self.runs.values()) and not asked.resume:
             done = len(trials.everything(study))
             raise UsageError(f"{name} was stopped after {done} trials: go on with --resume, or start anew with --fresh")
@@ -234,14 +250,14 @@ class Book:
             run_id = ready.tracker.start(text, "search", model, ready.task, dict(self.question))
             ready.tracker.client.set_tag(run_id, "mer_bench.study", name)
             others = {n: {**run, "done": True} for n, run in self.runs.items()}
-            self._write({**others, str(asked.trials): {"run_id": run_id, "done": False}})
+            self._write({**others, sought: {"run_id": run_id, "done": False, "trials": asked.trials}})
             return run_id, False
         return here["run_id"], here["done"]
 
-    def finished(self, count: int) -> None:
-        """The run for so many trials is done."""
+    def finished(self, sought: str) -> None:
+        """The run for it is done."""
         now = Book.open(self.path.parent, self.question)
-        now._write({**now.runs, str(count): {**now.runs[str(count)], "done": True}})
+        now._write({**now.runs, sought: {**now.runs[sought], "done": True}})
 
     def _write(self, runs: Mapping[str, Any]) -> None:
         cache.write_text(self.path, json.dumps({"question": self.question, "runs": runs}, indent=1, sort_keys=True))

@@ -13,7 +13,7 @@ that breaks the seal of a pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +116,11 @@ def shared(folders: Mapping[int, Path]) -> dict[tuple[int, str], Choice]:
     return choices[max(scores, key=lambda trial: (scores[trial], -trial))]
 
 
+def stored(folder: Path) -> pl.DataFrame:
+    """The test rows of a pass, with `prediction`, to be compared with those of a repetition; chooses nothing."""
+    return _predict(predictions.open_test(folder))
+
+
 def last(folder: Path) -> Chosen:
     """Every fold at the end of its schedule (of a refit: at the epoch it was refitted for)."""
     rows = predictions.open_test(folder)
@@ -147,18 +152,32 @@ def oracle_epoch(folder: Path) -> Chosen:
     return _same(_predict(_at(predictions.open_test(folder), _best_epochs(folder, _correct))))
 
 
-def oracle_global_epoch(folder: Path) -> Chosen:
-    """One epoch for all folds of a seed, by pooled test UF1, first tie."""
-    rows = predictions.open_folds_test(folder)
-    epochs = {}
+def test_curve(folder: Path) -> dict[int, dict[int, float]]:
+    """Pooled test UF1 by seed and epoch: drawn in reports, chosen by oracles alone."""
+    return _by_epoch(predictions.open_folds_test(folder))
+
+
+def validation_curve(folder: Path) -> dict[int, dict[int, float]]:
+    """Pooled validation UF1 by seed and epoch."""
+    return _by_epoch(pl.read_parquet(folder / predictions.FOLDS))
+
+
+def _by_epoch(rows: pl.DataFrame) -> dict[int, dict[int, float]]:
+    """Pooled UF1 of each seed at each epoch that all its folds have."""
+    found = {}
     for (seed,), part in rows.group_by(["seed"], maintain_order=True):
         ends = part.group_by("fold").agg(pl.col("epoch").max())["epoch"]
-        pooled = {}
-        for (epoch,), at in part.filter(pl.col("epoch") <= ends.min()).sort("epoch").group_by("epoch"):
-            pooled[int(epoch)] = _pooled_uf1(_matrices(at).sum(0))
-        best = max(pooled, key=lambda e: (pooled[e], -e))
-        epochs.update({(int(seed), fold): best for fold in part["fold"].unique()})
-    return _same(_predict(_at(predictions.open_test(folder), epochs)))
+        common = part.filter(pl.col("epoch") <= ends.min()).sort("epoch").group_by("epoch", maintain_order=True)
+        found[int(seed)] = {int(epoch): _pooled_uf1(_matrices(at).sum(0)) for (epoch,), at in common}
+    return found
+
+
+def oracle_global_epoch(folder: Path) -> Chosen:
+    """One epoch for all folds of a seed, by pooled test UF1, first tie."""
+    rows = predictions.open_test(folder)
+    best = {seed: max(scores, key=lambda e: (scores[e], -e)) for seed, scores in test_curve(folder).items()}
+    keys = rows.select("seed", "fold").unique().iter_rows()
+    return _same(_predict(_at(rows, {(seed, fold): best[seed] for seed, fold in keys})))
 
 
 def oracle_mmnet(folder: Path) -> Chosen:
@@ -236,13 +255,9 @@ def _matrices(rows: pl.DataFrame) -> np.ndarray:
 
 
 def _at(rows: pl.DataFrame, epochs: Mapping[tuple[int, str], int]) -> pl.DataFrame:
-    keys = _key_table(epochs.items())
-    return rows.join(keys, on=["seed", "fold", "epoch"], how="semi")
-
-
-def _key_table(items: Iterable[tuple[tuple[int, str], int]]) -> pl.DataFrame:
     schema = {"seed": pl.Int32, "fold": pl.String, "epoch": pl.Int16}
-    return pl.DataFrame([(s, f, e) for (s, f), e in items], schema=schema, orient="row")
+    keys = pl.DataFrame([(s, f, e) for (s, f), e in epochs.items()], schema=schema, orient="row")
+    return rows.join(keys, on=["seed", "fold", "epoch"], how="semi")
 
 
 def _predict(rows: pl.DataFrame) -> pl.DataFrame:

@@ -92,7 +92,7 @@ class Space:
     Attributes:
         model: `FILE[:PRESET]` or a path; what the preset changes is not searched (`mmnet:flow` searches flow models).
         pinned: `--set` values, as they are; they may name knobs of the space or other settings.
-        file: a `.py` file whose `suggest` replaces the method's own space.
+        file: a file whose `suggest(trial)` is searched in place of the method's own; empty for its own.
     """
 
     model: str
@@ -108,7 +108,7 @@ class Space:
     @property
     def suggest(self) -> Suggest:
         """The function behind it."""
-        return catalog.space(self.file or self.model)
+        return catalog.space(self.model, self.file)
 
     def setting(self, values: Mapping[str, Any], scale: Scale = PAPER_SCALE) -> Setting:
         """The setting of proposed values."""

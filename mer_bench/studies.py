@@ -5,6 +5,7 @@ trials' passes ─► rule ─► each fold's choice ─► refit on all its tra
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mer_bench import cache, loso, predictions, selection
-from mer_bench.contracts import MerBenchError, Scale
+from mer_bench.contracts import MerBenchError, Scale, Setting
 from mer_bench.fold import Training
 from mer_bench.seeds import seed
 from mer_bench.space import STRICT, Space
@@ -103,7 +104,7 @@ def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selectio
     if rule == "oracle-trial":
         return selection.oracle_trial(folders)
     name = rule.removesuffix("-no-refit")
-    choices = (selection.nested if name == "nested" else selection.shared)(folders)
+    choices = chosen_by(name, folders)
     _complete(choices, folders)
     if name != rule:
         return selection.at_choices(folders, choices)
@@ -115,6 +116,45 @@ def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selectio
     lost = {(f["seed"], f["fold"]) for f in predictions.record(again)["folds"] if f["diverged"]}
     stand_in = {(again_seed, fold): choices[refits.study.seed, fold] for again_seed, fold in lost}
     return selection.refitted(again, folders, stand_in, refits.study.seed)
+
+
+def chosen_by(name: str, folders: Mapping[int, Path]) -> dict[tuple[int, str], selection.Choice]:
+    """Each fold's choice under `nested` or `shared`."""
+    return (selection.nested if name == "nested" else selection.shared)(folders)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a finished study's report draws; `rules` are those it was asked for."""
+
+    study: Study
+    folders: Mapping[int, Path]
+    rules: Sequence[str]
+
+    @functools.cached_property
+    def choices(self) -> dict[str, dict[str, tuple[int, int]]]:
+        """Rule -> fold -> (trial, epoch), of the rules that choose by validation subjects."""
+        names = dict.fromkeys(r.removesuffix("-no-refit") for r in self.rules if not selection.is_leaky(r))
+        return {
+            name: {fold: (c.trial, c.epoch) for (_, fold), c in sorted(chosen_by(name, self.folders).items())}
+            for name in names
+        }
+
+    @property
+    def costed(self) -> int:
+        """The trial that most folds chose under the headline's rule (ties to the lower); else the first."""
+        trials = [trial for trial, _ in next(iter(self.choices.values()), {}).values()] or [min(self.folders)]
+        return max(sorted(set(trials)), key=trials.count)
+
+    @property
+    def costed_setting(self) -> Setting:
+        """The setting of that trial."""
+        return self.study.space.setting(values_of(self.folders)[self.costed], self.study.scale)
+
+    @property
+    def curve(self) -> dict[int, dict[int, float]]:
+        """How its validation UF1 moved."""
+        return selection.validation_curve(self.folders[self.costed])
 
 
 def _complete(choices: Mapping[tuple[int, str], selection.Choice], folders: Mapping[int, Path]) -> None:

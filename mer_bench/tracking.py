@@ -27,39 +27,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mer_bench.contracts import MerBenchError
+from mer_bench.logged import flatten, key, metrics, plain
 from mer_bench.scores import Result, table
 
 EXPERIMENT = "mer-bench"
-MAX_PARAMS, MAX_KEY, MAX_PARAM, MAX_REASON = 100, 250, 6000, 2000  # MLflow's limits; the last is ours
-
-
-def metrics(result: Result) -> dict[str, float]:
-    """The numbers of a result under names that MLflow accepts, the rule first."""
-    found: dict[str, float] = {}
-    for row in table(result).iter_rows(named=True):
-        name = ".".join(part for part in (row["rule"], row["corpus"], row["metric"]) if part)
-        values = {name: row["value"], f"{name}.low": row["low"], f"{name}.high": row["high"]}
-        found |= {_key(k): float(v) for k, v in values.items() if v is not None}
-    found |= {_key(f"{rule}.chance"): float(value) for rule, value in result.chance.items()}
-    cost = {k: getattr(result, k) for k in ("seconds", "parameters", "trials", "folds_done", "folds_total", "seeds")}
-    return found | {k: float(v) for k, v in cost.items() if v is not None}
-
-
-def flatten(question: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """A nested question as MLflow params: `recipe.lr -> 0.0008`, at most 100, values cut to MLflow's length."""
-    flat: dict[str, str] = {}
-    for name, value in question.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}.")
-        else:
-            text = json.dumps(value, default=_plain) if isinstance(value, list | tuple) else str(value)
-            flat[_key(f"{prefix}{name}")] = text[:MAX_PARAM]
-    return dict(list(flat.items())[:MAX_PARAMS])
-
-
-def _key(name: str) -> str:
-    """MLflow permits letters, digits, `_ - . /` and space, and no path that is not in normal form."""
-    return re.sub(r"[^A-Za-z0-9_\-. ]", "_", name)[:MAX_KEY].lstrip(".") or "_"
+MAX_TAG, MAX_REASON = 5000, 2000  # MLflow's limit, and ours
 
 
 class Finished(NamedTuple):
@@ -111,7 +83,7 @@ class Tracker:
         parent_id: str,
         number: int,
         params: Mapping[str, Any],
-        metrics: Mapping[str, float | None],
+        numbers: Mapping[str, float | None],
         state: str,
         folder: str | Path | None,
         study: str = "",
@@ -121,7 +93,7 @@ class Tracker:
         Args:
             parent_id: the study's run; `number` is the trial's in it.
             params: what was suggested.
-            metrics: its numbers; None is left out.
+            numbers: its numbers; None is left out.
             state: Optuna's word: COMPLETE, PRUNED or FAIL.
             folder: where its predictions lie.
             study: the study's name.
@@ -135,7 +107,7 @@ class Tracker:
             "mer_bench.tables": str(folder or ""),
         }
         run_id: str = self.client.create_run(self.experiment, tags=tags, run_name=f"trial {number}").info.run_id
-        self._log(run_id, {_key(k): float(v) for k, v in metrics.items() if v is not None}, flatten(params))
+        self._log(run_id, {key(k): float(v) for k, v in numbers.items() if v is not None}, flatten(params))
         self.client.set_terminated(run_id, "FAILED" if state.upper() == "FAIL" else "FINISHED")
         return run_id
 
@@ -144,18 +116,52 @@ class Tracker:
         query = f"tags.`mer_bench.kind` = 'trial' and tags.`mer_bench.study` = '{study}'"
         return {int(run.data.tags["mer_bench.trial"]) for run in self._search(query)}
 
-    def finish(self, run_id: str, result: Result, tables: Path | None = None) -> None:
-        """Store a result and close its run (FINISHED); `tables` is the folder of its predictions."""
+    def finish(
+        self,
+        run_id: str,
+        result: Result,
+        tables: Path | None = None,
+        files: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store a result and close its run (FINISHED).
+
+        Args:
+            run_id: from `start` or `run`.
+            result: what was found.
+            tables: the folder of its predictions.
+            files: path -> text, kept beside the scores for a reader who has MLflow's pages alone.
+            tags: likewise.
+        """
         self._log(run_id, metrics(result), flatten(result.question))
-        self.client.log_text(run_id, _json(result.question), "question.json")
-        self.client.log_text(run_id, _json(result.as_dict()), "scores.json")
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "scores.parquet"
-            table(result).write_parquet(path)
-            self.client.log_artifact(run_id, str(path))
-        self.client.set_tag(run_id, "mer_bench.tables", str(tables or ""))
-        self.client.set_tag(run_id, "mer_bench.scored", "yes")
+            texts = {
+                **(files or {}),
+                "question.json": _json(result.question),
+                "scores.json": _compact(result.as_dict()),
+            }
+            for name, text in texts.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
+            table(result).write_parquet(Path(folder) / "scores.parquet")
+            self.client.log_artifacts(run_id, folder)
+        for name, text in {**(tags or {}), "mer_bench.tables": str(tables or ""), "mer_bench.scored": "yes"}.items():
+            self.client.set_tag(run_id, name, text[:MAX_TAG])
         self.client.set_terminated(run_id, "FINISHED")
+
+    def attach(self, run_id: str, name: str, text: str) -> None:
+        """Keep a text beside a finished run."""
+        self.client.log_text(run_id, text, name)
+
+    def tables_of(self, run_id: str) -> Path:
+        """Where a run's predictions lie; those of one that does not say, in the folder of its name."""
+        told = self.client.get_run(run_id).data.tags.get("mer_bench.tables")
+        return Path(told) if told else tables() / run_id
+
+    def started(self, run_id: str) -> datetime:
+        """When a run began (UTC)."""
+        return datetime.fromtimestamp(self.client.get_run(run_id).info.start_time / 1000, UTC)
 
     def fail(self, run_id: str, reason: str, status: str = "FAILED") -> None:
         """Close a run that has no result, with the reason as a tag."""
@@ -201,7 +207,7 @@ class Tracker:
 
 
 def open(uri: str | None = None) -> Tracker:
-    """The project's experiment, made with its database where it does not exist yet.
+    """The project's experiment, made with its database if need be.
 
     Args:
         uri: an MLflow tracking address; by default `MLFLOW_TRACKING_URI`, else sqlite in `mlruns/` below the current
@@ -212,6 +218,7 @@ def open(uri: str | None = None) -> Tracker:
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -258,9 +265,9 @@ def _experiment(client: Any, location: str | None) -> str:
 
 
 def _json(data: Mapping[str, Any]) -> str:
-    return json.dumps(data, indent=1, sort_keys=True, default=_plain)
+    return json.dumps(data, indent=1, sort_keys=True, default=plain)
 
 
-def _plain(value: Any) -> Any:
-    """NumPy scalars as numbers, paths and the rest as text."""
-    return value.item() if hasattr(value, "item") else str(value)
+def _compact(data: Mapping[str, Any]) -> str:
+    # unsorted: classes are in label order, rules in the project's
+    return json.dumps(data, default=plain, separators=(",", ":"))

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 
-from mer_bench import grading, selection
+from mer_bench import bootstrap, grading, metrics, selection
 from mer_bench.contracts import MerBenchError
+from mer_bench.seeds import seed as seed_of
 from mer_bench.selection import Chosen
 
 NAMES = ("negative", "positive", "surprise")
@@ -120,18 +123,14 @@ def test_accuracy_may_come_from_other_epochs_than_f1():
 
 def test_the_interval_resamples_subjects_within_corpora_all_seeds_together():
     score, _ = grading.grade("last", same(ROWS), CLIPS, NAMES)
-    rng = np.random.default_rng(0)
     counts = {
-        name: [confusion_matrix(p["label"], p["prediction"], labels=range(K)) for _, p in part.group_by("seed")]
-        for (name,), part in ROWS.group_by("subject")
+        name: [confusion_matrix(p["label"], p["prediction"], labels=range(K)) for p in part.partition_by("seed")]
+        for (name,), part in ROWS.sort("seed").group_by("subject", maintain_order=True)
     }
-    strata = [[n for n in sorted(counts) if n.startswith(c)] for c in ("a/", "b/")]
-    drawn = []
-    for _ in range(2000):
-        names = [n for stratum in strata for n in rng.choice(stratum, len(stratum))]
-        pooled = [sum(counts[n][seed] for n in names) for seed in (0, 1)]
-        drawn.append(np.mean([(2 * np.diag(c) / (c.sum(0) + c.sum(1))).mean() for c in pooled]))
-    np.testing.assert_allclose(score.uf1_interval, np.quantile(drawn, [0.025, 0.975]), atol=0.015)
+    names = sorted(counts)
+    drawn = np.array([counts[name] for name in names])
+    told = bootstrap.subject_bootstrap(drawn, metrics.uf1, strata=[n[0] for n in names], seed=seed_of("bootstrap"))
+    assert score.uf1_interval == pytest.approx((told.low, told.high))
     assert score.uf1_interval[0] < score.uf1 < score.uf1_interval[1]
 
 
@@ -197,14 +196,37 @@ def test_every_rule_says_whether_it_leaks_and_what_its_models_saw():
 
 def test_a_difference_is_of_means_over_seeds_and_paired():
     better = predict(CLIPS, seeds=(0, 1, 2), right=0.8, number=2)
-    gap, interval = grading.difference(better, ROWS, CLIPS, K)
-    assert gap == pytest.approx(over_seeds(better, macro) - over_seeds(ROWS, macro))
-    assert interval.low < gap < interval.high
-    back, mirrored = grading.difference(ROWS, better, CLIPS, K)
-    assert (back, mirrored.low, mirrored.high) == pytest.approx((-gap, -interval.high, -interval.low))
+    gap = grading.difference(better, ROWS, CLIPS, K)
+    assert gap.value == pytest.approx(over_seeds(better, macro) - over_seeds(ROWS, macro))
+    assert gap.interval.low < gap.value < gap.interval.high
+    back = grading.difference(ROWS, better, CLIPS, K)
+    mirrored = (-gap.value, -gap.interval.high, -gap.interval.low)
+    assert (back.value, back.interval.low, back.interval.high) == pytest.approx(mirrored)
 
 
 def test_a_model_does_not_differ_from_itself():
     """Paired: both sides draw the same subjects, so nothing is left."""
-    gap, interval = grading.difference(ROWS, ROWS.reverse(), CLIPS, K)
-    assert (gap, interval.low, interval.high) == pytest.approx((0, 0, 0))
+    gap = grading.difference(ROWS, ROWS.reverse(), CLIPS, K)
+    assert (gap.value, gap.interval.low, gap.interval.high, gap.p) == pytest.approx((0, 0, 0, 1))
+
+
+def test_what_is_kept_of_each_subject_and_class():
+    score, _ = grading.grade("last", same(ROWS), CLIPS, NAMES)
+    counts, names = grading.counts_of(score)
+    again, known = grading.by_subject(ROWS, K)
+    assert (counts == again).all() and names == known
+    first = ROWS.filter(seed=0)
+    assert (counts.sum(0)[0] == confusion_matrix(first["label"], first["prediction"])).all()
+    part = score.per_class["positive"]
+    assert part["f1"] == pytest.approx(over_seeds(ROWS, lambda t, p: f1_score(t, p, average=None)[1]))
+    assert part["low"] < part["f1"] < part["high"] and part["clips"] == (CLIPS["label"] == 1).sum()
+    by_hand = ROWS.filter(subject=names[3]).select((pl.col("label") == pl.col("prediction")).mean()).item()
+    assert grading.subject_scores(score).row(3, named=True)["accuracy"] == pytest.approx(by_hand)
+    low, high = score.intervals["accuracy"]
+    assert low < score.accuracy < high and score.interval_method == "bootstrap-t"
+
+
+def test_a_run_without_counts_of_its_subjects_says_so():
+    score, _ = grading.grade("last", same(ROWS), CLIPS, NAMES)
+    with pytest.raises(MerBenchError, match="run it again"):
+        grading.counts_of(replace(score, by_subject={}))

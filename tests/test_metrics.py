@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -138,3 +140,21 @@ def test_log_loss_agrees_with_scikit_learn_and_survives_a_zero():
     sure = np.array([[1, 0], [1, 0]], np.float16)
     assert metrics.log_loss(sure, np.array([0, 1])) == pytest.approx([0, -np.log(1e-4)])
     assert metrics.log_loss(np.zeros((2, 0, 3)), np.zeros(0, np.int8)).shape == (2, 0)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3)])
+def test_slopes_against_finite_differences(shape):
+    counts = np.random.default_rng(5).poisson(3, (*shape, 4, 4)).astype(float)
+    counts[..., 3, :] = counts[..., :, 3] = 0
+    pairs = [(partial(metric, absent="zero"), slope) for metric, slope in metrics.SLOPES.items()]
+    pairs += [
+        (lambda c, k=k: metrics.f1_per_class(c, "zero")[..., k], partial(metrics.f1_slope, of=k)) for k in range(4)
+    ]
+    for score, slope in pairs:
+        found = slope(counts)
+        assert found.shape == counts.shape
+        for row, column in np.ndindex(3, 3):
+            step = np.zeros((4, 4))
+            step[row, column] = 1e-5
+            told = (score(counts + step) - score(counts - step)) / 2e-5
+            assert found[..., row, column] == pytest.approx(told, abs=1e-7)

@@ -7,26 +7,25 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = (
-    "contracts",
-    "processes",
-    "facs",
-    "clips",
-    "sheets",
-    "coding",
-    "folders",
-    "own",
-    "predictions",
-    "seeds",
-    "catalog",
+    "contracts", "processes", "facs", "clips", "sheets", "coding", "folders", "own", "predictions", "seeds", "catalog",
     "classical",
-)
-PIXELS = ("cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "footage", "inspection")
-PROTOCOL = ("splits", "metrics", "selection", "stats")
-TRAINING = ("batches", "trainer", "fold", "loso")
-RECORDS = ("scores", "grading", "tracking", "leaderboard")
+)  # fmt: skip
+PIXELS = (
+    "cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "footage", "inspection",
+)  # fmt: skip
+PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
+CLAIMS = ("printed", "feasible", "attain", "audit")
+TRAINING = ("batches", "trainer", "fold", "loso", "cost")
+RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
+REPORTS = (
+    "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
+)  # fmt: skip
 SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
-DOOR = ("ready", "answers", "searches", "commands", "progress", "data", "cli")
-ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
+DOOR = (
+    "ready", "answers", "attachments", "searches", "commands", "comparing", "reproduce", "progress", "data", "checks",
+    "cli",
+)  # fmt: skip
+ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},

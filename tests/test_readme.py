@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from test_order import DOOR, PIXELS, PROTOCOL, RECORDS, SEARCH, TRAINING, WORDS
+from test_order import CLAIMS, DOOR, PIXELS, PROTOCOL, RECORDS, SEARCH, TRAINING, WORDS
 
 from mer_bench import catalog, cli
 from mer_bench.contracts import resolve
@@ -27,7 +27,9 @@ def test_a_command_parses_and_names_what_exists(line):
     values = command.make_context(command.name, words).params
     if values.get("task"):
         catalog.task(values["task"])
-    for model in filter(None, (values.get("model"), values.get("against"))):
+    against = values.get("against") or []
+    others = [against] if isinstance(against, str) else against
+    for model in filter(None, (values.get("model"), *others)):
         if not model.endswith(".py"):
             stem, preset = catalog.split(model)
             settings = cli.parse_settings(list(values.get("settings") or []))
@@ -42,8 +44,8 @@ def test_the_map_is_the_import_order():
     drawn = {line.split()[0]: line.split()[1:] for line in README.split("words      ")[1].split("```")[0].splitlines()}
     drawn["words"] = README.split("words      ")[1].splitlines()[0].split()
     floors = {
-        "words": WORDS, "pixels": PIXELS, "protocol": PROTOCOL, "training": TRAINING, "records": RECORDS,
-        "search": SEARCH, "door": DOOR,
+        "words": WORDS, "pixels": PIXELS, "protocol": PROTOCOL, "claims": CLAIMS, "training": TRAINING,
+        "records": RECORDS, "search": SEARCH, "door": DOOR,
     }  # fmt: skip
     for floor, names in floors.items():
         assert tuple(w for w in drawn[floor] if w != "·") == names

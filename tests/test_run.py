@@ -67,11 +67,35 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_reason(place):
     assert any("lower lr=1e" in run.data.tags["mer_bench.reason"] for run in failed)
 
 
-def test_a_comparison_has_a_paired_interval(place):
-    found = commands.compare(str(place / "tiny.py"), "ridge_flow", rules=("last",))
-    assert found.interval[0] <= found.difference <= found.interval[1]
-    low, high = found.interval
-    words = "tiny.py is ahead" if low > 0 else "tiny.py is behind" if high < 0 else "no difference shown"
-    assert found.verdict.startswith(words) and "rule last, each its own recipe" in found.verdict
-    said = found.as_json()
-    assert set(said) == {"models", "differences"} and set(said["models"]) == {"tiny.py", "ridge_flow"}
+def test_what_is_drawn_is_on_record(twice):
+    result = twice[0].result
+    (curve,) = [c for c in result.evidence.curves if c.leaky]
+    assert curve.name == "test UF1" and len(curve.values) == 2 and len(curve.values[0]) == 4
+    last = result.rules["last"].uf1
+    assert sum(row[-1] for row in curve.values) / 2 == pytest.approx(last)
+    best = [max(row) for row in curve.values]
+    assert sum(best) / 2 == pytest.approx(result.rules["oracle-global-epoch"].uf1)
+    assert [c.name for c in result.evidence.curves] == ["validation UF1", "test UF1"]
+
+
+def test_what_it_costs_is_on_record(twice):
+    result = twice[0].result
+    # by hand: a convolution 3 x 5 x 5 -> 6 on 8 x 8 places with stride 3, batch norm, 24 -> 3
+    assert result.parameters == (3 * 25 * 6 + 6) + 12 + (24 * 3 + 3)
+    assert result.macs == 8 * 8 * 3 * 25 * 6 + 24 * 3
+    assert 0 < result.latency < 1000
+
+
+def test_mlflow_alone_tells_what_happened(twice, place):
+    client = tracking.open().client
+    run = client.get_run(twice[0].run_id)
+    kept = place / "mlruns" / "artifacts" / twice[0].run_id / "artifacts"
+    names = {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
+    assert {"page.html", "figures/confusion.svg", "figures/subjects.svg", "environment/requirements.txt"} <= names
+    assert {f"predictions/{rule}.csv" for rule in selection.RUN_RULES} <= names
+    assert "SYNTHETIC" in run.data.tags["mlflow.note.content"] and "`last`" in run.data.tags["mlflow.note.content"]
+    assert "torch==" in (kept / "environment/requirements.txt").read_text()
+    said = pl.read_csv(kept / "predictions/last.csv")
+    assert len(said) == 130 * 2
+    correct = said.group_by("seed").agg((pl.col("label") == pl.col("prediction")).mean())["label"]
+    assert correct.mean() == pytest.approx(twice[0].result.rules["last"].accuracy)

@@ -3,7 +3,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from invented_results import HELD, result, rule, study
+from invented_results import HELD, measured, result, rule, searched, study
 
 from mer_bench.contracts import MerBenchError
 from mer_bench.scores import ROWS, SCHEMA, Result, rows, table
@@ -20,12 +20,22 @@ def test_a_result_survives_json():
     parts = {"casme2": {"uf1": 0.5, "uar": 0.4}}
     found = result(rules={"last": rule(0.6, per_corpus=parts, absent=3)}, parameters=None)
     assert Result.from_dict(json.loads(json.dumps(found.as_dict()))) == found
-    assert Result.from_dict(json.loads(json.dumps(study().as_dict()))) == study()
+    for whole in (study(), searched(), measured()):
+        back = Result.from_dict(json.loads(json.dumps(whole.as_dict())))
+        assert back == whole and list(back.rules) == list(whole.rules)
+    shuffled = json.loads(json.dumps(searched().as_dict(), sort_keys=True))
+    assert list(Result.from_dict(shuffled).rules) == ["nested", "nested-no-refit", "oracle-trial"]
 
 
 def test_an_unknown_key_is_an_error():
     with pytest.raises(TypeError):
         Result.from_dict({**result().as_dict(), "f1": 0.9})
+    odd = measured().as_dict()
+    for part in (odd["evidence"], odd["evidence"]["curves"][0]):
+        part["colour"] = "red"
+        with pytest.raises(TypeError):
+            Result.from_dict(odd)
+        del part["colour"]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,22 @@ def test_trials_are_child_runs_of_the_study(twice):
     assert all("inner_uf1" in run.data.metrics for run in children)
 
 
+def test_what_was_searched_is_on_record(twice):
+    record = twice[0].result.evidence
+    folder = twice[0].tables
+    assert [trial.number for trial in record.trials] == [0, 1, 2, 3]
+    for trial in record.trials:
+        tables = folder / f"trial-{trial.number:04d}"
+        assert trial.inner_uf1 == selection.inner_uf1(tables)
+        assert trial.values == predictions.record(tables)["values"]
+    stored = predictions.record(folder / "refit-nested")["choices"]
+    assert {fold: list(choice) for fold, choice in record.choices["nested"].items()} == stored
+    votes = [trial for trial, _ in stored.values()]
+    assert votes.count(record.costed) == max(map(votes.count, votes))
+    hidden = record.trials[record.costed].values["hidden"]
+    assert twice[0].result.parameters == (75 + 1 + 2 + 12) * hidden + 3
+
+
 def test_refits_train_on_every_subject_but_one_and_repeat_the_choice(twice):
     folder = twice[0].tables
     again = refit(folder, "nested")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from invented_results import result, rule, study
+from invented_results import result, rule, searched, study
 
-from mer_bench import scores, tracking
+from mer_bench import logged, scores, tracking
 from mer_bench.contracts import MerBenchError
 
 
@@ -62,6 +62,33 @@ def test_what_is_stored_beside_a_run(tracker, address):
     assert pl.read_parquet(artifacts / "scores.parquet").equals(scores.table(found))
 
 
+def test_what_is_kept_beside_a_run_and_its_order(tracker, address):
+    found = searched()
+    with tracker.run("a name", found.kind, found.model, found.task, found.question) as run_id:
+        tracker.finish(run_id, found, None, {"figures/a.svg": "<svg/>"}, {"mer_bench.commit": "c0ffee" * 2000})
+    tracker.attach(run_id, "comparisons/b.html", "<p>")
+    folder = Path(address.removeprefix("sqlite:///")).parent / "artifacts" / run_id / "artifacts"
+    assert (folder / "figures/a.svg").read_text() == "<svg/>" and (folder / "comparisons/b.html").read_text() == "<p>"
+    assert tracker.client.get_run(run_id).data.tags["mer_bench.commit"].startswith("c0ffee")
+    (back,) = tracker.results()
+    assert back.result == found and list(back.result.rules) == list(found.rules)
+    assert list(back.result.rules["nested"].per_class) == ["negative", "positive", "surprise"]
+    assert back.started == tracker.started(run_id)
+
+
+def test_results_recorded_before_there_was_evidence_are_read(tracker, address):
+    run_id = record(tracker, result())
+    path = Path(address.removeprefix("sqlite:///")).parent / "artifacts" / run_id / "artifacts" / "scores.json"
+    old = json.loads(path.read_text())
+    for name in ("evidence", "macs", "latency", "paper"):
+        del old[name]
+    for score in old["rules"].values():
+        for name in ("by_subject", "per_class", "intervals", "interval_method"):
+            del score[name]
+    path.write_text(json.dumps(old))
+    assert [found.result for found in tracker.results()] == [result()]
+
+
 def test_trials_are_children_and_no_results(tracker):
     with tracker.run("study", "search", "mmnet", "synth-3", {}) as parent:
         good = tracker.trial(
@@ -104,7 +131,7 @@ def test_questions_of_any_size_fit(tracker):
     question = {**{f"key {i} (ü)": "x" * 10_000 for i in range(300)}, "k" * 900: 1}
     run = tracker.client.get_run(record(tracker, result(question=question)))
     assert len(run.data.params) == 100
-    assert max(map(len, run.data.params.values())) == tracking.MAX_PARAM
+    assert max(map(len, run.data.params.values())) == logged.MAX_PARAM
 
 
 def test_any_corpus_name_makes_a_metric_mlflow_takes(tracker):
