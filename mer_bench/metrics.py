@@ -115,7 +115,7 @@ def uar_slope(counts: np.ndarray) -> np.ndarray:
     counts = np.asarray(counts)
     clips = counts.sum(-1)
     recall = _ratio(_hits(counts), clips)
-    return _ratio(np.eye(counts.shape[-1]) - recall[..., None], clips[..., None]) / counts.shape[-1]
+    return np.asarray(_ratio(np.eye(counts.shape[-1]) - recall[..., None], clips[..., None]) / counts.shape[-1])
 
 
 def accuracy_slope(counts: np.ndarray) -> np.ndarray:

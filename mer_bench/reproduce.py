@@ -98,7 +98,7 @@ def reproduce(run: str, *, trials: bool = False, workers: int | None = None, tic
         MerBenchError: its tables are gone, or it was not made here.
     """
     found = find(run)
-    tables = Path(run) if Path(run).is_dir() else tracking.open().tables_of(found.run_id)
+    tables = Path(run) if _is_folder(run) else tracking.open().tables_of(found.run_id)
     if found.result.kind == KIND:
         raise MerBenchError(f"run {found.run_id[:8]} holds predictions made elsewhere, which cannot be repeated here")
     passes = _passes(found, tables, trials)
@@ -127,7 +127,7 @@ def find(run: str) -> tracking.Finished:
     Raises:
         UsageError: there is none, or several.
     """
-    name = Path(run).resolve().name if Path(run).is_dir() else run
+    name = Path(run).resolve().name if _is_folder(run) else run
     found = [one for one in tracking.open().results() if name and one.run_id.startswith(name)]
     if len(found) != 1:
         many = f"{len(found)} runs begin with {name!r}: {', '.join(one.run_id[:12] for one in found[:5])}"
@@ -161,6 +161,10 @@ def _answers(folder: Path) -> dict[tuple[int, str, str], tuple[int, int, np.ndar
         key = (seeds.index(seed), str(of_fold), str(clip))
         found[key] = (int(seed), int(part["prediction"][-1]), predictions.probabilities(part))
     return found
+
+
+def _is_folder(run: str) -> bool:
+    return bool(run) and Path(run).is_dir()
 
 
 def _name(folder: Path) -> str:

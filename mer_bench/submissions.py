@@ -156,7 +156,9 @@ def _rows(file: Path, table: pl.DataFrame, classes: Sequence[str]) -> pl.DataFra
     length = len(table)
     if not length:
         raise MerBenchError(f"{file.name} holds no prediction")
-    given = {name: table[name].to_list() if name in table.columns else [None] * length for name in KNOWN}
+    given: dict[str, list[Any]] = {
+        name: table[name].to_list() if name in table.columns else [None] * length for name in KNOWN
+    }
     given["clip"] = [value or "(blank)" for value in given["clip"]]
     rows: dict[str, list[Any]] = {name: given[name] for name in ("clip", "fold", "subject", "epoch")}
     for name in ("prediction", "label"):

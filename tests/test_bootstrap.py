@@ -110,8 +110,14 @@ def test_intervals_stay_within_what_a_score_can_be(method):
 
 def test_too_few_subjects_to_studentise_are_widened_instead():
     """Of two subjects half of the replicates hold one alone, which has no standard error."""
-    found = bootstrap.subject_bootstrap(subjects(2) + 1, metrics.uf1, replicates=400, seed=0)
-    assert found.method == "t-factor" and found.high - found.low > 0.4
+    two = subjects(2) + 1
+    found, plain = (
+        bootstrap.subject_bootstrap(two, metrics.uf1, method=method, replicates=400, seed=0)
+        for method in ("bootstrap-t", "percentile")
+    )
+    wider = scipy_stats.t.ppf(0.975, 1) / 1.96 * np.sqrt(2)
+    assert found.method == "t-factor"
+    assert found.high - found.low == pytest.approx(wider * (plain.high - plain.low), rel=1e-4)
     mostly = np.array([np.diag([3, 2])] * 19 + [[[1, 2], [2, 1]]])
     found = bootstrap.subject_bootstrap(mostly, metrics.uf1, replicates=400, seed=0)
     assert found.method == "t-factor" and found.low < uf1(mostly.sum(0)) < found.high == 1

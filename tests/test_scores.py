@@ -25,6 +25,23 @@ def test_a_result_survives_json():
         assert back == whole and list(back.rules) == list(whole.rules)
     shuffled = json.loads(json.dumps(searched().as_dict(), sort_keys=True))
     assert list(Result.from_dict(shuffled).rules) == ["nested", "nested-no-refit", "oracle-trial"]
+    more = rule(
+        0.6,
+        interval_method="bootstrap-t",
+        intervals={"uar": (0.4, 0.6)},
+        per_class={"positive": {"f1": 0.5, "low": 0.3, "high": 0.7}},
+        by_subject={"casme2/01": [[[1, 2], [0, 3]]]},
+    )
+    assert Result.from_dict(json.loads(json.dumps(result(rules={"last": more}).as_dict()))).rules["last"] == more
+
+
+def test_a_run_recorded_before_intervals_had_a_method_is_still_read():
+    old = result().as_dict()
+    for score in old["rules"].values():
+        for name in ("interval_method", "intervals", "per_class", "by_subject"):
+            del score[name]
+    last = Result.from_dict(old).rules["last"]
+    assert (last.interval_method, last.by_subject) == ("percentile", {})
 
 
 def test_an_unknown_key_is_an_error():
