@@ -7,7 +7,6 @@ loaded by path under one module name (`mer_bench.plugins.<kind>.<stem>`), in wor
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from mer_bench import vision
 from mer_bench.contracts import Baseline, Dataset, MerBenchError, Task, UsageError
 
 HERE = Path(__file__).resolve().parent
@@ -120,9 +120,7 @@ def load(kind: str, path: Path) -> types.ModuleType:
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        for half_imported in [m for m in sys.modules if m.split(".")[0] in ("torchvision", "timm")]:
-            del sys.modules[half_imported]
-        _torchvision_operators()
+        vision.ready()  # the file imported timm or torchvision without asking for it
         return _execute(name, path, source)
 
 
@@ -138,18 +136,3 @@ def _execute(name: str, path: Path, source: str) -> types.ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-@functools.cache
-def _torchvision_operators() -> Any:
-    """Declare the two operators that a CUDA-built torchvision looks for beside a CPU-built torch.
-
-    On Linux without a GPU, pip pairs the two in this way, and `import timm` fails. The declaration must be kept alive.
-    """
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for operator in ("nms", "qnms"):
-        schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        library.define(schema)  # type: ignore[no-untyped-call]
-    return library

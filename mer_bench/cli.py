@@ -172,6 +172,25 @@ def report(
         print(file, file=sys.stderr)
 
 
+@app.command()
+def check(
+    model: Model,
+    seconds: Annotated[float, typer.Option(help="How long any one check may take.")] = 120,
+    as_json: Json = False,
+) -> None:
+    """Examine a model's file: can it be trained here, does it learn, does it leak? Ends with 1 if there are faults."""
+    from mer_bench import check as checks
+
+    with progress() as tick:
+        findings = checks.check(model, seconds, tick)
+    if as_json:
+        typer.echo(json.dumps(checks.as_json(model, findings)))
+    else:
+        _console().print(checks.screen(model, findings))
+    if not all(finding.passed for finding in findings):
+        sys.exit(1)
+
+
 @data_app.command("add")
 def data_add(name: str, path: Path) -> None:
     """Tell where a corpus was unpacked."""

@@ -7,8 +7,9 @@ runs. Nothing here chooses an epoch or looks at what a test clip's label is, but
 from __future__ import annotations
 
 import functools
+import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from mer_bench import catalog, inputs, metrics, predictions, splits
-from mer_bench.contracts import MerBenchError, Setting
+from mer_bench.contracts import MerBenchError, Setting, UsageError
 
 if TYPE_CHECKING:
     from mer_bench.batches import Data
@@ -65,12 +66,16 @@ def train(training: Training) -> Finished:
     Raises:
         MerBenchError: the model's answer has the wrong shape.
     """
+    classes = len(catalog.task(training.task).classes)
+    return train_on(training, view_of(training.task, training.setting.view), classes)
+
+
+def train_on(training: Training, data: inputs.Inputs, classes: int) -> Finished:
+    """`train` on inputs given by hand, which need not belong to a known task (the canary's drawn corpus)."""
     from mer_bench.trainer import Diverged
 
     began = time.perf_counter()
-    data = view_of(training.task, training.setting.view)
     fold = next(f for f in splits.loso(data.clips, validation=training.validation) if f.name == training.fold)
-    classes = len(catalog.task(training.task).classes)
     fit = _fit_classical if training.setting.recipe is None else _fit_torch
     with one_thread():
         try:
@@ -88,11 +93,10 @@ def view_of(task: str, view: str) -> inputs.Inputs:
 
 
 @functools.lru_cache(maxsize=8)
-def on_device(task: str, view: str, jitter: float, after_apex: bool, device: str) -> Data:
+def on_device(data: inputs.Inputs, jitter: float, after_apex: bool, device: str) -> Data:
     """A view's bytes, labels and jitter ranges on a device, moved there once."""
     from mer_bench import batches
 
-    data = view_of(task, view)
     reach = np.zeros((len(data.clips), 3), np.int64)
     if jitter and "onset" in data.arrays:
         reach = _reach(data, jitter, after_apex)
@@ -105,11 +109,11 @@ def forget() -> None:
     on_device.cache_clear()
 
 
-def data_of(task: str, setting: Setting, device: str) -> Data:
+def data_of(data: inputs.Inputs, setting: Setting, device: str) -> Data:
     """`on_device` for a setting."""
     recipe = setting.recipe
     assert recipe is not None
-    return on_device(task, setting.view, recipe.jitter, recipe.jitter_after_apex, device)
+    return on_device(data, recipe.jitter, recipe.jitter_after_apex, device)
 
 
 def builder(setting: Setting, classes: int) -> Callable[[], Any]:
@@ -139,7 +143,7 @@ def _fit_torch(
     return trainer.fit(
         build,
         training.setting.recipe,
-        data_of(training.task, training.setting, training.device),
+        data_of(data, training.setting, training.device),
         (fold.train, fold.validation, fold.test),
         classes,
         (training.task, training.seed, training.fold, "held" if training.validation else "all"),
@@ -178,6 +182,19 @@ def checked(answer: Any, model: str, clips: int, classes: int) -> Any:
         found = "x".join(map(str, answer.shape))
         raise MerBenchError(f"{model} answers {found} for {clips} clips; give {clips}x{classes}, one column a class")
     return answer
+
+
+def named(model: Any, setting: Setting, keys: Iterable[str]) -> Any:
+    """A network whose `forward` names what the view holds, and nothing else.
+
+    Raises:
+        UsageError: it does not.
+    """
+    asked = [p.name for p in inspect.signature(model.forward).parameters.values() if p.default is p.empty]
+    if set(asked) != set(keys):
+        held, shown = ", ".join(sorted(keys)), f"forward({', '.join(asked)})"
+        raise UsageError(f"{setting.model}: {shown} should name what {setting.view} holds: {held}")
+    return model
 
 
 def _reach(data: inputs.Inputs, jitter: float, after: bool) -> np.ndarray:

@@ -29,6 +29,17 @@ class View:
     def __str__(self) -> str:
         return f"{self.kind}@{self.size}{'+near' if self.near else ''}"
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Array name -> shape of one clip's array, uint8."""
+        picture = (self.size, self.size, 3)
+        onset, apex = (AFTER_ONSET + 1, 2 * AROUND_APEX + 1) if self.near else (1, 1)
+        shapes: dict[str, dict[str, tuple[int, ...]]] = {
+            "onset_apex": {"onset": (onset, *picture), "apex": (apex, *picture)},
+            "flow": {"flow": picture},
+        }
+        return shapes[self.kind]
+
 
 def parse_view(text: str) -> View:
     """`onset_apex@S`, `onset_apex@S+near` or `flow@S`.

@@ -6,20 +6,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "catalog")
+WORDS = ("contracts", "processes", "clips", "predictions", "seeds", "vision", "catalog")
 PIXELS = ("cache", "frames", "faces", "flow", "inputs")
 PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "studies", "tune")
-DOOR = ("ready", "answers", "commands", "progress", "cli")
+DOOR = ("contract", "behaviour", "canary", "check", "ready", "answers", "commands", "progress", "cli")
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
     "ray": {"tune"},
     "optuna": {"space", "tune", "search_spaces"},
-    "rich": {"leaderboard", "progress", "cli"},
+    "rich": {"leaderboard", "check", "progress", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}
