@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 import json
 import sys
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.contracts import MerBenchError, Remark, UsageError
 from mer_bench.progress import progress
 
 if TYPE_CHECKING:
@@ -58,6 +59,9 @@ def run(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep each fold's weights (safetensors).")
     ] = False,
+    weights_dir: Annotated[
+        Path | None, typer.Option("--weights-dir", help="Train nothing: one file of weights per held-out subject.")
+    ] = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
@@ -74,6 +78,7 @@ def run(
             device=device,
             scale=scale,
             keep_weights=keep_weights,
+            weights_dir=weights_dir,
             workers=workers,
             tick=tick,
         )
@@ -268,9 +273,15 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Entry point: one clear line for an error, and the right exit code."""
+    """Entry point: one clear line for an error or a remark, and the right exit code."""
     try:
-        ended = app(standalone_mode=False)
+        with warnings.catch_warnings():
+            shown = warnings.showwarning
+            warnings.simplefilter("always", Remark)
+            warnings.showwarning = lambda said, category, *place: (
+                _remark(said) if issubclass(category, Remark) else shown(said, category, *place)
+            )
+            ended = app(standalone_mode=False)
     except UsageError as error:
         _stop(str(error), 2)
     except MerBenchError as error:
@@ -285,6 +296,10 @@ def main() -> None:
         # typer answers Ctrl-C with a code of its own instead of letting the interrupt through
         if isinstance(ended, int) and ended:
             _stop("stopped", 1)
+
+
+def _remark(said: object) -> None:
+    print(f"mer-bench: {said}", file=sys.stderr)
 
 
 def _stop(line: str, code: int) -> NoReturn:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, catalog, grading, inputs, loso, selection, tracking
+from mer_bench import answers, catalog, given, grading, inputs, loso, selection, tracking
 from mer_bench.answers import Answer, shown
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.ready import Tick, known, prepare
@@ -34,6 +34,7 @@ def run(
     device: str = "auto",
     scale: str = "task",
     keep_weights: bool = False,
+    weights_dir: str | Path | None = None,
     workers: int | None = None,
     tick: Tick | None = None,
 ) -> Answer:
@@ -48,6 +49,7 @@ def run(
         device: auto, cpu, cuda or mps.
         scale: `task` (the size the task states) or `paper`.
         keep_weights: keep each fold's final weights as safetensors.
+        weights_dir: train nothing; read each held-out subject's weights from `<subject>.pth` in this folder.
         workers: processes; by default one a core.
         tick: called with (done, total, text).
 
@@ -56,6 +58,10 @@ def run(
         MerBenchError: anything else that stops the run; nothing half-done is recorded as finished.
     """
     known(rules, selection.RUN_RULES, "rule")
+    if weights_dir is not None:
+        if rules or seeds != 1 or keep_weights:
+            raise UsageError("--weights-dir trains nothing: drop --rules, --seeds and --keep-weights")
+        return given.run(model, task, Path(weights_dir), settings=settings, device=device, scale=scale, tick=tick)
     ready = prepare(model, task, settings, scale, device, seeds, workers)
     wanted = _in_order(rules, selection.RUN_RULES) or (DEFAULT_RULES if ready.setting.recipe else ("last",))
     ready = ready.with_inputs([ready.setting.view], tick)
@@ -211,11 +217,11 @@ def compare(
     if shown(model) == shown(against):
         raise UsageError(f"{model} against a model of the same name: give another one with --against")
     found = []
-    for name, given in ((model, settings), (against, None)):
+    for name, values in ((model, settings), (against, None)):
         if trials is None:
-            found.append(run(name, task, settings=given, **options))
+            found.append(run(name, task, settings=values, **options))
         else:
-            found.append(search(name, task, trials=trials, sampler=sampler, settings=given, **options))
+            found.append(search(name, task, trials=trials, sampler=sampler, settings=values, **options))
     ours, theirs = found
     rule = next(iter(ours.result.rules))
     rows = ours.chosen[rule].rows, theirs.chosen[rule].rows

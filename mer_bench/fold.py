@@ -82,8 +82,13 @@ def train_on(training: Training, data: inputs.Inputs, classes: int) -> Finished:
             outcome = fit(builder(training.setting, classes), training, data, fold, classes)
         except Diverged as error:
             return Finished(training, {}, "", time.perf_counter() - began, diverged=str(error))
-    tables = _tables(training, data.clips, fold, outcome)
-    return Finished(training, tables, outcome.weights, time.perf_counter() - began, state=outcome.state)
+    return finished(training, data.clips, fold, outcome, time.perf_counter() - began)
+
+
+def finished(training: Training, clips: pl.DataFrame, fold: splits.Fold, outcome: Outcome, seconds: float) -> Finished:
+    """An outcome as a pass stores it."""
+    tables = _tables(training, clips, fold, outcome)
+    return Finished(training, tables, outcome.weights, seconds, state=outcome.state)
 
 
 @functools.lru_cache(maxsize=8)

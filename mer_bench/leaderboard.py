@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import polars as pl
 
 from mer_bench.scores import Result, rows
+from mer_bench.selection import GIVEN
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -34,6 +35,8 @@ RULES = {
     "shared-no-refit": "as shared, without the refit",
     "inner": "one recipe, each fold's epoch by its validation subjects",
     "last": "one recipe, its last epoch, fixed in advance",
+    "given-weights": "UNVERIFIED: no training here, but one file of weights for each held-out subject; what it was "
+    "trained on and which epoch was kept is the word of whoever made it",
     "oracle-epoch": "LEAKY: each subject's epoch with the most correct test clips",
     "oracle-global-epoch": "LEAKY: one epoch for all folds by pooled test UF1",
     "oracle-mmnet": "LEAKY: accuracy and F1 each from its own best test epoch of each subject",
@@ -105,10 +108,11 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
     strict = f", {row['strictness']}" if row["strictness"] and row["rule"].startswith("nested") else ""
     corpora = json.loads(row["by_corpus"] or "{}")
     older = f" (+{row['older_runs']} older)" if row["older_runs"] else ""
+    said = " (leaky)" if row["leaky"] else " (unverified)" if row["rule"] == GIVEN else ""
     partial = " PARTIAL" if row["folds_done"] < row["folds_total"] else ""
     return {
         "model": row["model"],
-        "rule": row["rule"] + strict + (" (leaky)" if row["leaky"] else ""),
+        "rule": row["rule"] + strict + said,
         "UF1 [95 %]": f"{number(row['uf1'])} [{number(row['low'])}, {number(row['high'])}]",
         "chance": number(row["chance"]),
         "above chance": "yes" if row["above_chance"] else "no",
@@ -224,4 +228,4 @@ def screen(results: Sequence[tuple[str, datetime, Result]]) -> RenderableType:
 
 
 def _star(line: Line) -> str:
-    return "" if line.cells["trained on"] == "all" else "*"
+    return "*" if line.cells["trained on"] == "without validation" else ""

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from mer_bench.contracts import MerBenchError
+from mer_bench.selection import GIVEN
 
 SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -198,7 +199,8 @@ def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str,
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    """By task; in it honest before leaky, complete before partial, then by UF1; the rest makes the order total."""
+    """By task; in it honest, unverified, leaky; complete before partial, then by UF1; the rest makes it total."""
     task = (row["task"], row["task_version"], row["task_sha256"])
     partial = row["folds_done"] < row["folds_total"]
-    return (*task, row["leaky"], partial, -row["uf1"], row["model"], row["rule"], row["started"], row["run"])
+    kind = (row["leaky"], row["rule"] == GIVEN, partial)
+    return (*task, *kind, -row["uf1"], row["model"], row["rule"], row["started"], row["run"])

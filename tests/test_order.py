@@ -12,7 +12,7 @@ PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "studies", "tune")
-DOOR = ("contract", "behaviour", "canary", "check", "ready", "answers", "commands", "progress", "cli")
+DOOR = ("contract", "behaviour", "canary", "check", "ready", "answers", "given", "commands", "progress", "cli")
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
