@@ -12,7 +12,9 @@ PROTOCOL = ("splits", "metrics", "selection", "stats")
 TRAINING = ("batches", "trainer", "fold", "loso")
 RECORDS = ("scores", "grading", "tracking", "leaderboard")
 SEARCH = ("space", "studies", "tune")
-DOOR = ("contract", "behaviour", "canary", "check", "ready", "answers", "given", "commands", "progress", "cli")
+DOOR = (
+    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "given", "commands", "progress", "cli",
+)  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *TRAINING, *RECORDS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
