@@ -213,6 +213,6 @@ def screen(model: str, findings: Sequence[Finding]) -> RenderableType:
     for finding in findings:
         mark = Text("passed", style="green") if finding.passed else Text("FAULT", style="bold red")
         table.add_row(mark, Text(finding.check))
-    lines = [Text(f"{model} {finding.said}") for finding in faults]
+    lines = [Text(f"{Path(model).name} {finding.said}") for finding in faults]
     verdict = Text("no fault found" if not faults else f"{len(faults)} of {len(findings)} checks failed")
     return Group(table, *lines, verdict)
