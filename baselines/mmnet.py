@@ -254,13 +254,8 @@ def mmnet(
     Raises:
         UsageError: an unknown choice, or sizes that do not fit each other.
     """
-    for name, value in (("motion", motion), ("fusion", fusion), ("map_pool", map_pool), ("head", head)):
-        if value not in CHOICES[name]:
-            raise UsageError(f"mmnet has no {name}={value!r}; one of {', '.join(CHOICES[name])}")
-    least = {"image_size": image_size, "patch_size": patch_size, "pc_heads": pc_heads, "num_classes": num_classes}
-    for name, whole in least.items():
-        if whole < 1:
-            raise UsageError(f"mmnet needs {name} of at least 1, not {whole}")
+    _known(motion=motion, fusion=fusion, map_pool=map_pool, head=head)
+    _at_least_1(image_size=image_size, patch_size=patch_size, pc_heads=pc_heads, num_classes=num_classes)
     if not (0 <= dropout < 1 and 0 <= pc_drop_path < 1 and width > 0 and pc_depth >= 0):
         shares = f"dropout={dropout}, pc_drop_path={pc_drop_path}, width={width}, pc_depth={pc_depth}"
         raise UsageError(f"mmnet cannot be built with {shares}: shares are below 1 and nothing is negative")
@@ -287,6 +282,18 @@ def mmnet(
         nn.Sequential(*pooling, nn.Flatten(), nn.Dropout(dropout), nn.Linear(values, num_classes)),
     )
     return MMNet(trunk) if motion == "difference" else FlowMMNet(trunk)
+
+
+def _known(**options: str) -> None:
+    for name, value in options.items():
+        if value not in CHOICES[name]:
+            raise UsageError(f"mmnet has no {name}={value!r}; one of {', '.join(CHOICES[name])}")
+
+
+def _at_least_1(**options: int) -> None:
+    for name, whole in options.items():
+        if whole < 1:
+            raise UsageError(f"mmnet needs {name} of at least 1, not {whole}")
 
 
 def _stages(channels: list[int], counts: list[int], block: Callable[[int, int, int], Block]) -> nn.ModuleList:

@@ -68,6 +68,7 @@ class Answer:
             "trials": result.trials,
             "strictness": result.strictness,
             "effort": dict(result.effort),
+            "hindsight": dict(result.hindsight),
             "parameters": result.parameters,
             "macs": result.macs,
             "latency_ms": result.latency,
@@ -86,6 +87,7 @@ class Found:
     trials: tuple[evidence.Trial, ...] = ()
     choices: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
     costed: int | None = None
+    hindsight: Mapping[str, Any] = field(default_factory=dict)
 
 
 def result(
@@ -135,6 +137,7 @@ def result(
         banner=facts.banner,
         question=dict(question),
         effort=trials.effort(study, ended) if study else {},
+        hindsight=found.hindsight,
         versions=provenance.versions(),
         macs=found.cost.macs,
         latency=found.cost.latency,

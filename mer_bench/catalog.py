@@ -12,7 +12,6 @@ spaces in `search_spaces/`; in an installed wheel the last two are packed inside
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import os
@@ -23,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mer_bench import vision
 from mer_bench.contracts import APEX_RULES, Baseline, Dataset, MerBenchError, Task, UsageError
 
 HERE = Path(__file__).resolve().parent
@@ -222,9 +222,7 @@ def load(kind: str, path: Path) -> types.ModuleType:
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
-        for half_imported in [m for m in sys.modules if m.split(".")[0] in ("torchvision", "timm")]:
-            del sys.modules[half_imported]
-        _torchvision_operators()
+        vision.ready()  # the file imported timm or torchvision without asking for it
         return _execute(name, path, source)
 
 
@@ -240,18 +238,3 @@ def _execute(name: str, path: Path, source: str) -> types.ModuleType:
         del sys.modules[name]
         raise
     return module
-
-
-@functools.cache
-def _torchvision_operators() -> Any:
-    """Declare the two operators that a CUDA-built torchvision looks for beside a CPU-built torch.
-
-    On Linux without a GPU, pip pairs the two in this way, and `import timm` fails. The declaration must be kept alive.
-    """
-    import torch
-
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for operator in ("nms", "qnms"):
-        schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        library.define(schema)  # type: ignore[no-untyped-call]
-    return library

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import sys
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from mer_bench import checks, data
-from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.contracts import MerBenchError, Remark, UsageError
 from mer_bench.progress import progress
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ def run(
     keep_weights: Annotated[
         bool, typer.Option("--keep-weights", help="Keep each fold's weights (safetensors).")
     ] = False,
+    weights_dir: Annotated[
+        Path | None, typer.Option("--weights-dir", help="Train nothing: one file of weights per held-out subject.")
+    ] = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
@@ -94,6 +98,7 @@ def run(
             device=device,
             scale=scale,
             keep_weights=keep_weights,
+            weights_dir=weights_dir,
             workers=workers,
             tick=tick,
         )
@@ -236,6 +241,25 @@ def report(
         print(file, file=sys.stderr)
 
 
+@app.command()
+def check(
+    model: Model,
+    seconds: Annotated[float, typer.Option(help="How long any one check may take.")] = 120,
+    as_json: Json = False,
+) -> None:
+    """Examine a model's file: can it be trained here, does it learn, does it leak? Ends with 1 if there are faults."""
+    from mer_bench import check as examination
+
+    with progress() as tick:
+        findings = examination.check(model, seconds, tick)
+    if as_json:
+        typer.echo(json.dumps(examination.as_json(model, findings)))
+    else:
+        _console().print(examination.screen(model, findings))
+    if not all(finding.passed for finding in findings):
+        sys.exit(1)
+
+
 def asked(task: str, train: str, test: str, no_mends: bool, apex: str) -> str:
     """The task's full name: `TRAIN>TEST` for two tasks, and what the options ask of its corpora.
 
@@ -319,9 +343,15 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Entry point: one clear line for an error, and the right exit code."""
+    """Entry point: one clear line for an error or a remark, and the right exit code."""
     try:
-        ended = app(standalone_mode=False)
+        with warnings.catch_warnings():
+            shown = warnings.showwarning
+            warnings.simplefilter("always", Remark)
+            warnings.showwarning = lambda said, category, *place: (
+                _remark(said) if issubclass(category, Remark) else shown(said, category, *place)
+            )
+            ended = app(standalone_mode=False)
     except UsageError as error:
         _stop(str(error), 2)
     except MerBenchError as error:
@@ -336,6 +366,10 @@ def main() -> None:
         # typer answers Ctrl-C with a code of its own instead of letting the interrupt through
         if isinstance(ended, int) and ended:
             _stop("stopped", 1)
+
+
+def _remark(said: object) -> None:
+    print(f"mer-bench: {said}", file=sys.stderr)
 
 
 def _stop(line: str, code: int) -> NoReturn:

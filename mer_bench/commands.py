@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, catalog, loso, pages, selection, standings, tracking
+from mer_bench import answers, attachments, catalog, given, loso, pages, selection, standings, tracking
 from mer_bench.answers import Answer, Found, shown
-from mer_bench.contracts import MerBenchError
+from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.evidence import Curve
 from mer_bench.ready import Tick, known, prepare
 from mer_bench.searches import search as search
@@ -33,6 +33,7 @@ def run(
     device: str = "auto",
     scale: str = "task",
     keep_weights: bool = False,
+    weights_dir: str | Path | None = None,
     workers: int | None = None,
     tick: Tick | None = None,
     reuse: bool = False,
@@ -48,6 +49,7 @@ def run(
         device: auto, cpu, cuda or mps.
         scale: `task` (the size the task states) or `paper`.
         keep_weights: keep each fold's final weights as safetensors.
+        weights_dir: train nothing; read each held-out subject's weights from `<subject>.pth` in this folder.
         workers: processes; by default one a core.
         tick: called with (done, total, text).
         reuse: answer with an identical recorded evaluation, if there is one, instead of training again.
@@ -57,6 +59,10 @@ def run(
         MerBenchError: anything else that stops the run; nothing half-done is recorded as finished.
     """
     known(rules, selection.RUN_RULES, "rule")
+    if weights_dir is not None:
+        if rules or seeds != 1 or keep_weights:
+            raise UsageError("--weights-dir trains nothing: drop --rules, --seeds and --keep-weights")
+        return given.run(model, task, Path(weights_dir), settings=settings, device=device, scale=scale, tick=tick)
     ready = prepare(model, task, settings, scale, device, seeds, workers)
     wanted = _in_order(rules, selection.RUN_RULES) or (DEFAULT_RULES if ready.setting.recipe else ("last",))
     ready = ready.with_inputs([ready.setting.view], tick)

@@ -28,6 +28,10 @@ class UsageError(MerBenchError):
     """The command or a name in it is wrong; the command line exits with 2."""
 
 
+class Remark(UserWarning):
+    """A warning for people, in one line: something is done otherwise than asked, and on record as it is done."""
+
+
 @dataclass(frozen=True)
 class Mend:
     """A correction to a released sheet, keyed by clip, with the reason; it must match exactly one clip."""
@@ -134,6 +138,7 @@ class Dataset:
         editions: other releases of the same corpus (another sheet, another camera), asked for as `NAME:EDITION`.
         public: where files of it lie in public, if any do.
         made_of: for composites without a release of their own: the corpora to add instead.
+        released: subject -> its name in the release (`casme2/05` -> `sub05`), as files of published weights are called.
     """
 
     title: str
@@ -152,6 +157,7 @@ class Dataset:
     editions: Mapping[str, Dataset] = field(default_factory=dict)
     public: Public | None = None
     made_of: tuple[str, ...] = ()
+    released: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +281,9 @@ class Baseline:
         small: settings that keep the structure at a size a test can train.
         suggest: `suggest(trial)`, for a user's own file; the project's spaces live in `search_spaces/`.
         paper: where it comes from.
+        other_presets: the settings of a preset that `presets` does not list (`timm:NAME`), or a `UsageError`.
+        settle: model options -> those that are changed on this machine (weights it lacks), each with a `Remark`; asked
+            once, by the driver, and recorded.
     """
 
     model: Callable[..., Any]
@@ -284,6 +293,8 @@ class Baseline:
     small: Mapping[str, Any] = field(default_factory=dict)
     suggest: Callable[[Any], Mapping[str, Any] | None] | None = None
     paper: Paper | None = None
+    other_presets: Callable[[str], Mapping[str, Any]] | None = None
+    settle: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -343,11 +354,8 @@ def resolve(
     Raises:
         UsageError: an unknown preset or name; the known ones are listed.
     """
-    if preset and preset not in baseline.presets:
-        known = ", ".join(sorted(baseline.presets)) or "none"
-        raise UsageError(f"{name} has no preset {preset!r}; known: {known}")
     options, recipe = model_options(baseline, name), baseline.recipe
-    options, recipe = _with(name, options, recipe, {**baseline.presets.get(preset, {}), **(proposed or {})})
+    options, recipe = _with(name, options, recipe, {**_preset(name, baseline, preset), **(proposed or {})})
     options, recipe = _scaled(options, recipe, scale)
     options, recipe = _with(name, options, recipe, pinned or {})
     view = baseline.view(options) if callable(baseline.view) else baseline.view
@@ -356,6 +364,15 @@ def resolve(
     if recipe and recipe.jitter and view.startswith(("onset_apex@", "apex@")):
         view += "+near"
     return Setting(model=f"{name}:{preset}" if preset else name, options=options, recipe=recipe, view=view)
+
+
+def _preset(name: str, baseline: Baseline, preset: str) -> Mapping[str, Any]:
+    if not preset or preset in baseline.presets:
+        return baseline.presets.get(preset, {})
+    if baseline.other_presets is not None:
+        return baseline.other_presets(preset)
+    known = ", ".join(sorted(baseline.presets)) or "none"
+    raise UsageError(f"{name} has no preset {preset!r}; known: {known}")
 
 
 def _with(

@@ -46,7 +46,7 @@ def _network(model: Any, task: str, setting: Setting, device: str) -> Cost:
 
     from mer_bench import batches
 
-    data = data_of(task, setting, device)
+    data = data_of(view_of(task, setting.view), setting, device)
     model = model.to(device).eval()
     clip = batches.batch(data, torch.arange(1, device=data.labels.device))
     with torch.no_grad():

@@ -7,18 +7,19 @@ runs. Nothing here chooses an epoch or looks at what a test clip's label is, but
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from mer_bench import catalog, classical, inputs, metrics, predictions, splits
-from mer_bench.contracts import MerBenchError, Setting
+from mer_bench.contracts import MerBenchError, Setting, UsageError
 
 if TYPE_CHECKING:
     from mer_bench.batches import Data
@@ -69,14 +70,17 @@ def train(training: Training) -> Finished:
     Raises:
         MerBenchError: the model's answer has the wrong shape.
     """
+    task = catalog.task(training.task)
+    return train_on(training, view_of(training.task, training.setting.view), len(task.classes), task.fold)
+
+
+def train_on(training: Training, data: inputs.Inputs, classes: int, by: str = "subject") -> Finished:
+    """`train` on inputs given by hand, which need not belong to a known task (the canary's drawn corpus)."""
     from mer_bench.trainer import Diverged
 
     began = time.perf_counter()
-    data = view_of(training.task, training.setting.view)
-    task = catalog.task(training.task)
     count = training.inner_folds if training.validation else 0
-    parts = splits.inner(data.clips, training.fold, count, by=task.fold)
-    classes = len(task.classes)
+    parts = splits.inner(data.clips, training.fold, count, by=by)
     fit = _fit_classical if training.setting.recipe is None else _fit_torch
     outcomes = []
     with one_thread():
@@ -85,11 +89,18 @@ def train(training: Training) -> Finished:
                 outcomes.append(fit(builder(training.setting, classes), training, data, fold, classes, number))
             except Diverged as error:
                 return Finished(training, {}, "", time.perf_counter() - began, diverged=str(error))
-    first = outcomes[0]
     rows = np.concatenate([part.validation for part in parts])
-    said = np.concatenate([outcome.validation for outcome in outcomes], 1)
-    tables = _tables(training, data.clips, (rows, parts[0].test), (said, first.test))
-    return Finished(training, tables, first.weights, time.perf_counter() - began, state=first.state)
+    validation = np.concatenate([outcome.validation for outcome in outcomes], 1)
+    whole = replace(outcomes[0], validation=validation)
+    return finished(training, data.clips, (rows, parts[0].test), whole, time.perf_counter() - began)
+
+
+def finished(
+    training: Training, clips: pl.DataFrame, sides: tuple[np.ndarray, np.ndarray], outcome: Outcome, seconds: float
+) -> Finished:
+    """An outcome as a pass stores it; `sides` are the rows of its validation and of its test clips."""
+    tables = _tables(training, clips, sides, (outcome.validation, outcome.test))
+    return Finished(training, tables, outcome.weights, seconds, state=outcome.state)
 
 
 @functools.lru_cache(maxsize=8)
@@ -99,11 +110,10 @@ def view_of(task: str, view: str) -> inputs.Inputs:
 
 
 @functools.lru_cache(maxsize=8)
-def on_device(task: str, view: str, jitter: float, after_apex: bool, device: str) -> Data:
+def on_device(data: inputs.Inputs, jitter: float, after_apex: bool, device: str) -> Data:
     """A view's bytes, labels and jitter ranges on a device, moved there once."""
     from mer_bench import batches
 
-    data = view_of(task, view)
     reach = np.zeros((len(data.clips), 3), np.int64)
     if jitter and "apex" in data.arrays:
         reach = _reach(data, jitter, after_apex)
@@ -123,11 +133,11 @@ def forget() -> None:
         kept.cache_clear()
 
 
-def data_of(task: str, setting: Setting, device: str) -> Data:
+def data_of(data: inputs.Inputs, setting: Setting, device: str) -> Data:
     """`on_device` for a setting."""
     recipe = setting.recipe
     assert recipe is not None
-    return on_device(task, setting.view, recipe.jitter, recipe.jitter_after_apex, device)
+    return on_device(data, recipe.jitter, recipe.jitter_after_apex, device)
 
 
 def builder(setting: Setting, classes: int) -> Callable[[], Any]:
@@ -158,7 +168,7 @@ def _fit_torch(
     return trainer.fit(
         build,
         training.setting.recipe,
-        data_of(training.task, training.setting, training.device),
+        data_of(data, training.setting, training.device),
         (fold.train, fold.validation, fold.test),
         classes,
         (training.task, training.seed, training.fold, *which),
@@ -199,6 +209,19 @@ def checked(answer: Any, model: str, clips: int, classes: int) -> Any:
         found = "x".join(map(str, answer.shape))
         raise MerBenchError(f"{model} answers {found} for {clips} clips; give {clips}x{classes}, one column a class")
     return answer
+
+
+def named(model: Any, setting: Setting, keys: Iterable[str]) -> Any:
+    """A network whose `forward` names what the view holds, and nothing else.
+
+    Raises:
+        UsageError: it does not.
+    """
+    asked = [p.name for p in inspect.signature(model.forward).parameters.values() if p.default is p.empty]
+    if set(asked) != set(keys):
+        held, shown = ", ".join(sorted(keys)), f"forward({', '.join(asked)})"
+        raise UsageError(f"{setting.model}: {shown} should name what {setting.view} holds: {held}")
+    return model
 
 
 def _reach(data: inputs.Inputs, jitter: float, after: bool) -> np.ndarray:

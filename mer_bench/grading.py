@@ -17,10 +17,11 @@ from mer_bench.bootstrap import Interval
 from mer_bench.contracts import MerBenchError
 from mer_bench.scores import RuleScore
 from mer_bench.seeds import seed
-from mer_bench.selection import Chosen, is_leaky
+from mer_bench.selection import GIVEN, Chosen, is_leaky
 
+UNKNOWN = "not known: weights from files"
 ALL, HELD = "all training subjects", "training subjects without validation subjects"
-TRAINED_ON = {"inner": HELD, "nested-no-refit": HELD, "shared-no-refit": HELD, "oracle-trial": HELD}
+TRAINED_ON = {GIVEN: UNKNOWN, "inner": HELD, "nested-no-refit": HELD, "shared-no-refit": HELD, "oracle-trial": HELD}
 
 
 def by_subject(rows: pl.DataFrame, classes: int) -> tuple[np.ndarray, list[str]]:

@@ -39,11 +39,13 @@ class Outcomes:
     test: np.ndarray
 
 
-def outcomes(folders: Mapping[int, Path]) -> Outcomes:
-    """Read the passes of a study's trials (of one seed), leaving out those that lack a fold."""
+def outcomes(folders: Mapping[int, Path]) -> Outcomes | None:
+    """Read the passes of a study's trials (of one seed), leaving out those that lack a fold; None if there are none."""
     chosen = {number: selection.inner(folder, number) for number, folder in folders.items()}
     whole = max((len(choices) for choices in chosen.values()), default=0)
-    numbers = tuple(sorted(n for n, choices in chosen.items() if len(choices) == whole))
+    numbers = tuple(sorted(n for n, choices in chosen.items() if len(choices) == whole > 0))
+    if not numbers:
+        return None
     folds = sorted(fold for _, fold in chosen[numbers[0]])
     tested = predictions.open_test(folders[numbers[0]]).select("subject", "fold").unique().sort("subject")
     parts = [_counts(folders[n], chosen[n], tested["subject"].to_list()) for n in numbers]

@@ -5,7 +5,6 @@ Trainings are values (`fold.Training`), so folds may run in any order and in any
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from mer_bench import cache, catalog, predictions, processes, splits
-from mer_bench.contracts import MerBenchError, Setting, UsageError
-from mer_bench.fold import Finished, Training, builder, checked, data_of, one_thread, train, view_of
+from mer_bench.contracts import MerBenchError, Setting
+from mer_bench.fold import Finished, Training, builder, checked, data_of, named, one_thread, train, view_of
 
 if TYPE_CHECKING:
     from mer_bench.trainer import Precision
@@ -157,14 +156,8 @@ def examine(task: str, setting: Setting) -> int | None:
         model = builder(setting, classes)()
         if setting.recipe is None:
             return None
-        data = data_of(task, setting, "cpu")
-        asked = [p.name for p in inspect.signature(model.forward).parameters.values() if p.default is p.empty]
-        unknown = sorted(set(asked) ^ set(data.pictures))
-        if unknown:
-            held = ", ".join(sorted(data.pictures))
-            shown = f"forward({', '.join(asked)})"
-            raise UsageError(f"{setting.model}: {shown} should name what {setting.view} holds: {held}")
-        model.eval()
+        data = data_of(view_of(task, setting.view), setting, "cpu")
+        named(model, setting, data.pictures).eval()
         with torch.no_grad():
             checked(model(**batches.batch(data, torch.arange(2))), setting.model, 2, classes)
     return int(sum(p.numel() for p in model.parameters() if p.requires_grad))
@@ -189,6 +182,6 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
     if not path.is_file():
         build = builder(setting, len(catalog.task(task).classes))
         with one_thread():
-            found = trainer.probe(build, setting.recipe, data_of(task, setting, device))
+            found = trainer.probe(build, setting.recipe, data_of(view_of(task, setting.view), setting, device))
         cache.write_text(path, json.dumps(asdict(found)))
     return trainer.Precision(**json.loads(path.read_text()))

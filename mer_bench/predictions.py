@@ -9,7 +9,8 @@ A *pass* (one training per fold) is a folder:
     pass.json            the resolved question and what it cost; its presence says that the pass is complete
 
 Columns of the first two: `seed int32, fold str, epoch int16, clip str, subject str, label int8, p0..pK-1 float16`,
-sorted. `open_test` and `open_folds_test` break the seal; only `selection` may call them (a test asserts that).
+sorted. `open_test` and `open_folds_test` break the seal; only `selection` and `hindsight` may call them (a test asserts
+that).
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def read(path: str | Path) -> pl.DataFrame:
 
 
 def open_test(folder: Path) -> pl.DataFrame:
-    """Break the seal: the test rows of a pass. For `selection` alone."""
+    """Break the seal: the test rows of a pass. For `selection` and `hindsight` alone."""
     return read(folder / TEST)
 
 

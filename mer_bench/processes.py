@@ -81,7 +81,7 @@ def spread(
     calm()
     try:
         with ProcessPoolExecutor(min(processes, len(items)), get_context("spawn"), prepare) as pool:
-            with _hidden_script():
+            with hidden_script():
                 futures = [pool.submit(work, item) for item in items]
             for future in futures if ordered else as_completed(futures):
                 yield future.result()
@@ -90,7 +90,7 @@ def spread(
 
 
 @contextmanager
-def _hidden_script() -> Iterator[None]:
+def hidden_script() -> Iterator[None]:
     """Start processes without running the caller's script again in each of them.
 
     They need nothing of it, and a script without an `if __name__ == "__main__"` would ask for the same work again and

@@ -9,6 +9,8 @@ RULES = {
     "shared-no-refit": "as shared, without the refit",
     "inner": "one recipe, each fold's epoch by its validation subjects",
     "last": "one recipe, its last epoch, fixed in advance",
+    "given-weights": "UNVERIFIED: no training here, but one file of weights for each held-out subject; what it was "
+    "trained on and which epoch was kept is the word of whoever made it",
     "self-reported": "predictions made elsewhere and graded here; what chose them is not known",
     "oracle-epoch": "LEAKY: each subject's epoch with the most correct test clips",
     "oracle-global-epoch": "LEAKY: one epoch for all folds by pooled test UF1",

@@ -37,14 +37,14 @@ class Ready:
     data: Any = None
     formats: Mapping[str, bool] = field(default_factory=dict)
 
-    def with_inputs(self, views: Sequence[str], tick: Tick | None) -> Ready:
-        """Prepare the views, show the model two clips, and ask which number format pays."""
+    def with_inputs(self, views: Sequence[str], tick: Tick | None, probed: bool = True) -> Ready:
+        """Prepare the views, show the model two clips, and ask which number format pays, if anything is trained."""
         fold.forget()
         data = inputs.load(self.task, self.setting.view, tick=tick)
         for view in dict.fromkeys(views):
             inputs.load(self.task, view, tick=tick)
         loso.examine(self.task, self.setting)
-        formats = asdict(loso.probe(self.task, self.setting, self.device))
+        formats = asdict(loso.probe(self.task, self.setting, self.device)) if probed else {}
         return replace(self, data=data, formats=formats)
 
     @property
@@ -105,6 +105,11 @@ def prepare(
         raise UsageError(f"--seeds {seeds}: at least one")
     size = catalog.task(task).scale if scale == "task" else PAPER_SCALE
     setting = searched.setting(searched.default() if published else {}, size)
+    settle = catalog.baseline(model).settle
+    if settle is not None and (changed := settle(setting.options)):
+        kept = {key: value for key, value in searched.pinned.items() if key.split(".")[-1] not in changed}
+        searched = replace(searched, pinned={**kept, **changed})
+        setting = searched.setting(searched.default() if published else {}, size)
     count, place = processes.workers(workers), usable(device)
     return Ready(searched, task, scale, size, setting, place, seeds, count, tracking.open(), began)
 

@@ -17,7 +17,7 @@ import polars as pl
 
 from mer_bench.contracts import MerBenchError
 from mer_bench.evidence import Evidence
-from mer_bench.selection import RUN_RULES, STUDY_RULES
+from mer_bench.selection import GIVEN, RUN_RULES, STUDY_RULES
 
 SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -100,9 +100,10 @@ class Result:
     `chance` and `rules` have the same keys, the rules' names; rules whose name starts with `oracle` are leaky.
     `strictness` is `strict` or `adaptive` for a study, else empty; `question` is the
     resolved question and `versions` what it ran on, JSON types only. `effort` is what a study took: trials by how they
-    ended, fold-epochs trained and those that the same trials would take without racing. `macs` (multiply-accumulates)
-    and `latency` (milliseconds) are of one clip; `paper` is where the method comes from, as it stood; `evidence` is
-    what is drawn besides each rule's counts. Results recorded before these existed have None.
+    ended, fold-epochs trained and those that the same trials would take without racing; `hindsight` is the
+    bias-corrected UF1 of `shared-no-refit` and what fewer trials would have given (trials, nested, shared). `macs`
+    (multiply-accumulates) and `latency` (milliseconds) are of one clip; `paper` is where the method comes from, as it
+    stood; `evidence` is what is drawn besides each rule's counts. Results recorded before these existed have None.
 
     Raises:
         MerBenchError: a rule's flag or chance contradicts its name.
@@ -130,6 +131,7 @@ class Result:
     question: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, Any] = field(default_factory=dict)
     effort: Mapping[str, int] = field(default_factory=dict)
+    hindsight: Mapping[str, Any] = field(default_factory=dict)
     macs: int | None = None
     latency: float | None = None
     paper: Mapping[str, Any] | None = None
@@ -232,7 +234,8 @@ def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str,
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    """By task; in it honest before leaky, complete before partial, then by UF1; the rest makes the order total."""
+    """By task; in it honest, unverified, leaky; complete before partial, then by UF1; the rest makes it total."""
     task = (row["task"], row["task_version"], row["task_sha256"])
     partial = row["folds_done"] < row["folds_total"]
-    return (*task, row["leaky"], partial, -row["uf1"], row["model"], row["rule"], row["started"], row["run"])
+    kind = (row["leaky"], row["rule"] == GIVEN, partial)
+    return (*task, *kind, -row["uf1"], row["model"], row["rule"], row["started"], row["run"])

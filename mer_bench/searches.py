@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, cache, loso, selection, studies, tracking, trials, tune
+from mer_bench import answers, attachments, cache, hindsight, loso, selection, studies, tracking, trials, tune
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import UsageError
 from mer_bench.evidence import Curve, Trial
@@ -141,7 +141,17 @@ def _beside(ready: Ready, study: studies.Study, wanted: Sequence[str], ended: Se
         Trial(e.number, dict(e.values), e.inner_uf1 if e.state == trials.COMPLETE else None, e.seconds, e.reason)
         for e in ended
     )
-    return Found(ready.cost(searched.costed_setting), (curve,), tried, searched.choices, searched.costed)
+    cost = ready.cost(searched.costed_setting)
+    return Found(cost, (curve,), tried, searched.choices, searched.costed, _hindsight(study))
+
+
+def _hindsight(study: studies.Study) -> dict[str, Any]:
+    """How lucky the choice was, and what fewer trials would have given; nothing where no trial finished every fold."""
+    known = hindsight.outcomes(trials.candidates(study))
+    if known is None or len(known.losses[0]) < len(study.folds):
+        return {}
+    curve = [list(row) for row in hindsight.best_so_far(known)]
+    return {"bias_corrected": hindsight.bias_corrected(known, study.seed), "best_so_far": curve}
 
 
 def _options(options: Mapping[str, Any]) -> Options:

@@ -1,13 +1,14 @@
 """Selection has a name and happens afterwards, over stored predictions.
 
 A rule takes finished passes and says which epoch (and trial) speaks for each fold. The honest rules read validation
-rows alone; the oracles read the test rows and exist so that published numbers can be compared. This is the only module
-that breaks the seal of a pass.
+rows alone; the oracles read the test rows and exist so that published numbers can be compared. This module breaks the
+seal of a pass, and `hindsight` does, which chooses nothing.
 
     rule                  reads         chooses
     last                  nothing       the end of the schedule
     inner                 validation    each fold's epoch
     nested, shared        validation    each fold's trial and epoch; one trial for all folds and each fold's epoch
+    given-weights         nothing       nothing here; what its files' makers chose by is not known
     oracle-*              test          see the functions
 """
 
@@ -25,6 +26,8 @@ from mer_bench.contracts import MerBenchError
 
 RUN_RULES = ("last", "inner", "oracle-epoch", "oracle-global-epoch", "oracle-mmnet")
 STUDY_RULES = ("nested", "nested-no-refit", "shared", "shared-no-refit", "oracle-trial")
+GIVEN = "given-weights"
+"""Of weights from files: they speak as they are, and how they were chosen is not known."""
 NEIGHBOURS = 1
 DIGITS = 9
 """Scores and losses that differ by less are ties; else the last bit of a mean, which depends on its order, decides."""
@@ -205,6 +208,7 @@ def oracle_trial(folders: Mapping[int, Path]) -> Chosen:
 
 RULES: dict[str, Callable[[Path], Chosen]] = {
     "last": last,
+    GIVEN: last,
     "oracle-epoch": oracle_epoch,
     "oracle-global-epoch": oracle_global_epoch,
     "oracle-mmnet": oracle_mmnet,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import RidgeClassifier
-from torch import Tensor, nn
+from torch import nn
 
-from mer_bench import batches, catalog, frames
-from mer_bench.contracts import Baseline, Setting, resolve
+from mer_bench import behaviour, canary, catalog, contract, fold
+from mer_bench.contract import CLASSES, LABELS
+from mer_bench.contracts import resolve
 
-CLASSES = 3
-CLIPS = 8
+CLIPS = len(LABELS)
 
 
 def _questions() -> list[str]:
@@ -27,132 +29,69 @@ def _questions() -> list[str]:
     ]
 
 
-def _setting(question: str, **overrides: Any) -> tuple[Baseline, Setting]:
-    name, preset = catalog.split(question)
-    baseline = catalog.baseline(name)
-    return baseline, resolve(name, baseline, preset, {**baseline.small, **overrides})
-
-
-def _model(question: str, seed: int = 0) -> Any:
-    baseline, setting = _setting(question)
-    torch.manual_seed(seed)
-    return baseline.model(num_classes=CLASSES, **setting.options)
-
-
-def _shapes(question: str) -> dict[str, tuple[int, ...]]:
-    return frames.parse_view(_setting(question)[1].view.removesuffix("+near")).shapes
-
-
-def _arrays(question: str, seed: int = 0) -> dict[str, np.ndarray]:
-    """Eight clips as the cache keeps them: uint8, channels last, but for `uv`."""
-    rng = np.random.default_rng(seed)
-    drawn = {key: rng.integers(0, 256, (CLIPS, *shape), dtype=np.uint8) for key, shape in _shapes(question).items()}
-    return {key: ((value - 127.5) / 58).astype(np.float32) if key == "uv" else value for key, value in drawn.items()}
-
-
-def _tensors(question: str) -> dict[str, Tensor]:
-    """Eight clips as a network is shown them."""
-    data = batches.load(_arrays(question), LABELS, np.zeros((CLIPS, 3), np.int64), "cpu")
-    return batches.batch(data, torch.arange(CLIPS))
-
-
 QUESTIONS = _questions()
 NETWORKS = [q for q in QUESTIONS if catalog.baseline(q).recipe is not None]
 CLASSICAL = [q for q in QUESTIONS if q not in NETWORKS]
-LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 0])
+_case = functools.cache(contract.case)
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-def test_states_what_it_is(question: str) -> None:
-    model = _model(question)
-    assert isinstance(model, nn.Module) == (question in NETWORKS)
-    assert all(p.default is not inspect.Parameter.empty for p in _options(question))
-    if isinstance(model, nn.Module):
-        assert tuple(inspect.signature(model.forward).parameters) == tuple(_shapes(question))
-    paper = catalog.baseline(question).paper
+def _asked(questions: list[str], checks: Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("question", "title"), list(itertools.product(questions, checks)))
+
+
+@_asked(QUESTIONS, contract.STRUCTURE)
+def test_is_built_as_the_contract_says(question: str, title: str) -> None:
+    contract.STRUCTURE[title](_case(question))
+
+
+@_asked(NETWORKS, behaviour.NETWORK)
+def test_a_network_behaves(question: str, title: str) -> None:
+    behaviour.NETWORK[title](_case(question))
+
+
+@_asked(CLASSICAL, behaviour.CLASSICAL)
+def test_a_classical_model_behaves(question: str, title: str) -> None:
+    behaviour.CLASSICAL[title](_case(question))
+
+
+@_asked(catalog.names("baseline"), canary.CANARY)
+def test_does_not_leak(question: str, title: str) -> None:
+    with fold.one_thread():
+        canary.CANARY[title](_case(question))
+
+
+@pytest.mark.parametrize("question", NETWORKS)
+def test_answers_at_its_published_size(question: str) -> None:
+    """On tensors without numbers, as large as the paper's."""
+    stem, preset = catalog.split(question)
+    setting = resolve(stem, catalog.baseline(stem), preset)
+    shown = contract.tensors(contract.pictures(setting.view, 2))
+    with torch.device("meta"):
+        model = fold.builder(setting, CLASSES)().eval()
+    assert model(**{key: value.to("meta") for key, value in shown.items()}).shape == (2, CLASSES)
+
+
+@pytest.mark.parametrize("name", catalog.names("baseline"))
+def test_says_where_it_comes_from(name: str) -> None:
+    paper = catalog.baseline(name).paper
     assert paper is None or (paper.licence and paper.url.startswith("https://"))
 
 
-def _options(question: str) -> list[inspect.Parameter]:
-    parameters = inspect.signature(catalog.baseline(question).model).parameters.values()
-    return [p for p in parameters if p.name not in ("self", "num_classes")]
-
-
-@pytest.mark.parametrize("question", NETWORKS)
-def test_gives_logits_and_finite_gradients_everywhere(question: str) -> None:
-    model = _model(question)
-    logits = model(**_tensors(question))
-    assert logits.shape == (CLIPS, CLASSES)
-    torch.nn.functional.cross_entropy(logits, torch.from_numpy(LABELS)).backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad is not None, f"{name} is created and never used"
-        assert parameter.grad.isfinite().all(), name
-
-
-@pytest.mark.parametrize("question", NETWORKS)
-def test_same_seed_same_weights(question: str) -> None:
-    first, again, other = (_model(question, seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
-
-
-@pytest.mark.parametrize("question", NETWORKS)
-def test_a_clip_is_judged_alone(question: str) -> None:
-    """Evaluation keeps nothing between clips: a row of a batch equals that row shown alone, before and after."""
-    model = _model(question).eval()
-    inputs = _tensors(question)
-    state = {name: value.clone() for name, value in model.state_dict().items()}
-    with torch.no_grad():
-        batch = model(**inputs)
-        alone = torch.cat([model(**{k: v[i : i + 1] for k, v in inputs.items()}) for i in range(CLIPS)])
-        again = model(**inputs)
-    torch.testing.assert_close(batch, alone, rtol=1e-4, atol=1e-5)
-    assert torch.equal(batch, again)
-    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
-
-
-@pytest.mark.parametrize("question", NETWORKS)
-def test_memorises_eight_clips(question: str) -> None:
-    model = _model(question)
-    inputs, labels = _tensors(question), torch.from_numpy(LABELS)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(200):
-        loss = torch.nn.functional.cross_entropy(model.train()(**inputs), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if loss < 0.02:
-            break
-    assert loss < 0.6
-    for _ in range(20):  # batch norm's running statistics settle on the trained weights
-        model(**inputs)
-    assert torch.equal(model.eval()(**inputs).argmax(1), labels)
-
-
 @pytest.mark.parametrize("question", CLASSICAL)
-def test_classical_gives_probabilities_and_repeats_itself(question: str) -> None:
-    inputs = _arrays(question)
-    outputs = []
-    for _ in range(2):
-        model = _model(question)
-        model.fit(inputs, LABELS)
-        outputs.append(model.predict_proba(inputs))
-    assert outputs[0].shape == (CLIPS, CLASSES)
-    assert np.allclose(outputs[0].sum(1), 1) and (outputs[0] >= 0).all()
-    assert np.array_equal(outputs[0], outputs[1])
-    alone = model.predict_proba({key: value[3:4] for key, value in inputs.items()})
-    assert np.allclose(alone, outputs[0][3:4])
-
-
-@pytest.mark.parametrize("question", CLASSICAL)
-@pytest.mark.parametrize("labels", [[0] * 8, [2] * 8, [0, 2] * 4, [1, 1, 1, 2] * 2])
-def test_classical_stands_absent_classes(question: str, labels: list[int]) -> None:
+@pytest.mark.parametrize("labels", [[0] * 8, [0, 2] * 4])
+def test_absent_classes_have_probability_0(question: str, labels: list[int]) -> None:
     model, inputs = _model(question), _arrays(question)
     model.fit(inputs, np.array(labels))
     absent = [k for k in range(CLASSES) if k not in labels]
-    probabilities = model.predict_proba(_arrays(question, seed=1))
-    assert (probabilities[:, absent] == 0).all()
-    assert np.allclose(probabilities.sum(1), 1)
+    assert (model.predict_proba(_arrays(question, seed=1))[:, absent] == 0).all()
+
+
+def _model(question: str) -> Any:
+    return _case(question).build()
+
+
+def _arrays(question: str, seed: int = 0) -> dict[str, np.ndarray]:
+    return _case(question).arrays(seed)
 
 
 def test_majority_predicts_training_frequencies() -> None:
@@ -184,7 +123,7 @@ def test_ststnet_has_the_published_keys_and_size() -> None:
     assert sum(p.numel() for p in model.parameters()) == 1683
     assert {name.split(".")[0] for name in model.state_dict()} == {"conv1", "conv2", "conv3", "bn1", "bn2", "bn3", "fc"}
     assert [model.get_parameter(f"conv{i}.weight").shape[0] for i in (1, 2, 3)] == [3, 5, 8]
-    recipe = _setting("ststnet")[1].recipe
+    recipe = resolve("ststnet", catalog.baseline("ststnet")).recipe
     assert recipe is not None
     assert (recipe.optimizer, recipe.lr, recipe.batch_size, recipe.epochs) == ("adam", 5e-5, 256, 500)
 
@@ -192,7 +131,7 @@ def test_ststnet_has_the_published_keys_and_size() -> None:
 def test_ststnet_reads_strain_first_and_joins_its_streams_in_order() -> None:
     """Against the layers written out, on a picture as OpenCV reads it (blue strain, green v, red u)."""
     model = _model("ststnet").eval()
-    flow = _tensors("ststnet")["flow"]
+    flow = _case("ststnet").tensors()["flow"]
     picture = torch.stack([flow[:, 2], flow[:, 1], flow[:, 0]], 1)
     streams = []
     for i in (1, 2, 3):

@@ -85,3 +85,9 @@ def test_an_unknown_view_is_told(view: str) -> None:
 )
 def test_a_view_survives_parsing(view: str) -> None:
     assert str(frames.parse_view(view)) == view
+
+
+def test_a_view_knows_the_shapes_of_its_arrays():
+    assert frames.parse_view("flow@28").shapes == {"flow": (28, 28, 3)}
+    assert frames.parse_view("onset_apex@32").shapes == {"onset": (1, 32, 32, 3), "apex": (1, 32, 32, 3)}
+    assert frames.parse_view("onset_apex@32+near").shapes == {"onset": (5, 32, 32, 3), "apex": (9, 32, 32, 3)}

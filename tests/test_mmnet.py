@@ -158,6 +158,52 @@ def test_active_parameters_of_both_published_networks() -> None:
     assert parameters(mmnet(pc_depth=3, pc_mlp_ratio=2.0, pc_drop_path=0.3)) == 9_442_425
 
 
+POSITION, GATES, FLAT = 6_408_192, 4 * 4, 5 * 100_352 + 5
+
+
+@pytest.mark.parametrize(
+    ("preset", "count"),
+    [
+        ("paper-5class", 9_438_841),
+        ("paper-3class", 9_442_425),
+        ("no-prior", 9_438_841),
+        ("no-attention", 9_438_841 - GATES),
+        ("no-pc", 9_438_841 - POSITION),
+        ("gap", 9_438_841 - FLAT + 5 * 512 + 5),
+        ("flow", 9_438_841 - POSITION),
+    ],
+)
+def test_a_preset_takes_away_what_it_names_and_nothing_else(preset: str, count: int) -> None:
+    """Parameters at the published size; an ablation keeps the published recipe and input."""
+    baseline = catalog.baseline("mmnet")
+    setting = resolve("mmnet", baseline, preset)
+    with torch.device("meta"):
+        model = baseline.model(num_classes=5, **setting.options)
+    assert parameters(model) == count
+    if preset in ("no-prior", "no-attention", "no-pc", "gap"):
+        published = resolve("mmnet", baseline)
+        assert (setting.recipe, setting.view) == (published.recipe, published.view)
+        assert len({k for k in setting.options if setting.options[k] != published.options[k]}) == 1
+
+
+def test_the_ablations_compute_what_their_names_say() -> None:
+    """On the same features: pooling before the classifier, weights without a prior, features without weights."""
+    pooled = mmnet(3, **SMALL, head="gap").trunk.head.eval()
+    features = pictures(2, pooled[-1].in_features, 2, 2)
+    torch.testing.assert_close(pooled(features), pooled[-1](features.mean((2, 3))))
+    published, lonely, bare = (mmnet(3, **SMALL, **o) for o in ({}, {"prior": False}, {"attention": False}))
+    prior = pictures(2, 1, 16, 16, seed=1).sigmoid()
+    blocks = [model.trunk.stages[2][0].eval() for model in (published, lonely, bare)]
+    for block in blocks[1:]:
+        block.load_state_dict({k: v for k, v in blocks[0].state_dict().items() if k in block.state_dict()})
+    x = pictures(2, blocks[0].conv1.in_channels, 16, 16)
+    (with_prior, both), (without, own), (plain, nothing) = (block(x, prior) for block in blocks)
+    torch.testing.assert_close(both, own * F.max_pool2d(prior, 3, 2, 1))
+    torch.testing.assert_close(with_prior, plain * both)
+    torch.testing.assert_close(without, plain * own)
+    assert nothing is None
+
+
 def test_presets_carry_the_scripts_recipes() -> None:
     baseline = catalog.baseline("mmnet")
     five, three = (resolve("mmnet", baseline, preset) for preset in ("paper-5class", "paper-3class"))

@@ -58,10 +58,16 @@ def _row(file: Path, dataset: str, sub: str, filename_o: str, label: str, **_: A
     }
 
 
+def released(subject: str) -> str:
+    """A subject's name in the sheet's `sub` column."""
+    corpus, _, number = subject.partition("/")
+    return LETTERS[corpus] + number
+
+
 def picture(clip: str) -> str:
     """The picture's file name below `PICTURES`, from a clip's name."""
-    corpus, subject, name = clip.split("/")
-    return f"{LETTERS[corpus]}{subject}_{name} .png"
+    subject, _, name = clip.rpartition("/")
+    return f"{released(subject)}_{name} .png"
 
 
 def read_flow(root: Path, row: Mapping[str, Any]) -> np.ndarray:
@@ -97,6 +103,7 @@ DATASET = Dataset(
         )
     },
     read_flow=read_flow,
+    released=released,
     url="https://github.com/wangzhifengharrison/HTNet",
     public=Public(
         url="https://github.com/wangzhifengharrison/HTNet",
