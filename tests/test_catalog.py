@@ -115,7 +115,7 @@ def test_a_space_comes_from_the_file_itself(write):
 
 def test_a_method_without_a_space(write):
     with pytest.raises(UsageError, match="has no search space"):
-        catalog.space(write("mine.py"))
+        catalog.space(write("mine.py", text=METHOD.replace("def suggest", "def elsewhere")))
 
 
 def test_spaces_belong_to_methods():

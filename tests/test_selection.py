@@ -2,7 +2,6 @@
 
 import math
 from fractions import Fraction
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -56,9 +55,8 @@ def write(folder, corpus, said, missing=()):
     finished = []
     for (seed, name), (validation, test) in said.items():
         training = training_of.Training("t", SETTING, seed, name, validation=True)
-        outcome = SimpleNamespace(validation=validation, test=test)
-        gone = (seed, name) in missing
-        tables = {} if gone else training_of._tables(training, corpus.clips, corpus.folds[name], outcome)
+        gone, sides = (seed, name) in missing, (corpus.folds[name].validation, corpus.folds[name].test)
+        tables = {} if gone else training_of._tables(training, corpus.clips, sides, (validation, test))
         finished.append(loso.Finished(training, tables, "", 0.0, diverged="loss is nan" if gone else ""))
     loso.write(folder, finished, {"trial": 0})
     return folder
