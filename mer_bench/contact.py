@@ -94,7 +94,8 @@ def _marked(image: np.ndarray, alignment: faces.Alignment) -> np.ndarray:
     corners = (np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float) - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     outline = np.rint(corners * scale).astype(np.int32)
     cv2.polylines(tile, [outline], True, GREEN if alignment.found else RED, 1, cv2.LINE_AA)
-    for x, y in faces.landmarks(image) if alignment.found else ():
+    points = faces.landmarks(image) if alignment.found else None
+    for x, y in () if points is None else points:
         cv2.circle(tile, (round(x * scale), round(y * scale)), 2, GREEN, -1, cv2.LINE_AA)
     return tile
 
