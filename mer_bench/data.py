@@ -136,11 +136,12 @@ def show(
 def show_list() -> None:
     """Known corpora, their tasks, and whether they are on this machine."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from mer_bench import catalog
 
-    table = Table("corpus", "tasks", "on this machine", "licence")
+    # folded, not cut: a licence is told with its address
+    table = Table(*(Column(title, overflow="fold") for title in ("corpus", "tasks", "on this machine", "licence")))
     for name in catalog.names("dataset"):
         dataset = catalog.dataset(name)
         editions = "".join(f"\n{name}:{edition}" for edition in dataset.editions)

@@ -143,6 +143,14 @@ def test_prepare_tells_what_it_did(place, mer_bench, monkeypatch):
     assert mer_bench("data", "prepare", "samm")[0] == 1
 
 
+def test_show_draws_a_sheet(place, mer_bench):
+    releases.build("smic", place / "smic")
+    mer_bench("data", "add", "smic", place / "smic")
+    code, out, _ = mer_bench("data", "show", "smic", "--clips", 2)
+    assert code == 0 and out.startswith("smic.png: 2 clips") and (place / "smic.png").stat().st_size > 1000
+    assert mer_bench("data", "show", "smic", "--out", "sheet.gif")[0] == 2
+
+
 def test_the_list_names_editions_and_places(place, mer_bench):
     own(place / "own")
     mer_bench("data", "add", "mine", "--sheet", place / "own" / "mine.csv")
