@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, fold, inputs, loso, predictions, processes, provenance, selection, tracking
+from mer_bench import catalog, fold, inputs, loso, predictions, processes, provenance, selection, studies, tracking
 from mer_bench.contracts import MerBenchError, Setting, UsageError
 from mer_bench.ready import Tick, usable
 from mer_bench.scoring import KIND
@@ -130,8 +130,8 @@ def find(run: str) -> tracking.Finished:
     name = Path(run).resolve().name if _is_folder(run) else run
     found = [one for one in tracking.open().results() if name and one.run_id.startswith(name)]
     if len(found) != 1:
-        many = f"{len(found)} runs begin with {name!r}: {', '.join(one.run_id[:12] for one in found[:5])}"
-        raise UsageError(many if found else f"no finished run {name!r} in the store; mer-bench report lists them")
+        many = f"{len(found)} runs begin with {run!r}: {', '.join(one.run_id[:12] for one in found[:5])}"
+        raise UsageError(many if found else f"no finished run {run!r} in the store; mer-bench report lists them")
     return found[0]
 
 
@@ -185,10 +185,11 @@ def _trials(found: tracking.Finished, tables: Path) -> list[Path]:
 
 
 def _speaks(found: tracking.Finished, refit: Path) -> bool:
-    """Whether a refit is this run's: a study that went on has others, of other choices."""
-    chosen = found.result.evidence.choices if found.result.evidence else {}
-    told = {fold: tuple(choice) for fold, choice in predictions.record(refit)["choices"].items()}
-    return told == dict(chosen.get(_rule(refit), {}))
+    """Whether a refit is this run's: a study that went on has others, named by other choices."""
+    if found.result.evidence is None:
+        return True
+    chosen = found.result.evidence.choices.get(_rule(refit), {})
+    return refit.name == studies.refit_name(_rule(refit), chosen, found.result.seeds)
 
 
 def _rule(refit: Path) -> str:

@@ -47,7 +47,7 @@ def write(
         for name, array in arrays.items():
             if name not in stores:
                 shape = (len(clips), *array.shape)
-                stores[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.uint8, shape)
+                stores[name] = np.lib.format.open_memmap(folder / f"{name}.npy", "w+", array.dtype, shape)
             stores[name][row] = array
         if not found:
             unfound.append(clips[row])

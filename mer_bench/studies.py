@@ -108,14 +108,22 @@ def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selectio
     _complete(choices, folders)
     if name != rule:
         return selection.at_choices(folders, choices)
-    record = {"choices": {fold: [c.trial, c.epoch] for (_, fold), c in choices.items()}, "seeds": refits.seeds}
-    # named by what was chosen: more trials may choose otherwise, and the same choice need not be trained again
-    again = refits.study.folder / f"refit-{rule}-{cache.key(record)[:8]}"
+    chosen = {fold: (c.trial, c.epoch) for (_, fold), c in choices.items()}
+    record = {"choices": {fold: list(choice) for fold, choice in chosen.items()}, "seeds": refits.seeds}
+    again = refits.study.folder / refit_name(rule, chosen, refits.seeds)
     trainings = refit(refits.study, choices, values_of(folders), refits.seeds)
     loso.resume_pass(trainings, again, record, workers=refits.workers, tick=refits.tick_of(rule))
     lost = {(f["seed"], f["fold"]) for f in predictions.record(again)["folds"] if f["diverged"]}
     stand_in = {(again_seed, fold): choices[refits.study.seed, fold] for again_seed, fold in lost}
     return selection.refitted(again, folders, stand_in, refits.study.seed)
+
+
+def refit_name(rule: str, chosen: Mapping[str, tuple[int, int]], seeds: int) -> str:
+    """A refit's folder, named by what was chosen (fold -> trial, epoch).
+
+    More trials may choose otherwise, and the same choice need not be trained again.
+    """
+    return f"refit-{rule}-{cache.key({'choices': {f: list(c) for f, c in chosen.items()}, 'seeds': seeds})[:8]}"
 
 
 def chosen_by(name: str, folders: Mapping[int, Path]) -> dict[tuple[int, str], selection.Choice]:

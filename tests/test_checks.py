@@ -6,6 +6,7 @@ import pytest
 from test_scoring import CLIPS, task  # noqa: F401, the invented task
 from typer.testing import CliRunner
 
+from mer_bench import audit
 from mer_bench.cli import app
 from mer_bench.contracts import MerBenchError, UsageError
 
@@ -26,7 +27,9 @@ def test_audit_by_hand():
     assert "uar 0.7186" in typed("audit", "--confusion", "219,22,9;40,62,7;21,3,59")
 
 
-def test_audit_of_the_catalogue():
+def test_audit_of_the_catalogue(monkeypatch):
+    claims = [claim for claim in audit.claims() if claim.model == "ststnet"]
+    monkeypatch.setattr(audit, "claims", lambda: claims)
     lines = typed("audit").splitlines()
     assert any(line.startswith("ststnet megc2019-3 (last)") and "mean precision" in line for line in lines)
     assert lines[-1].endswith(f"of {len(lines) - 1} claims are not what they say")

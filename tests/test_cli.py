@@ -152,9 +152,9 @@ def test_ctrl_c_in_a_search_ends_with_1_and_records_no_result(tmp_path):
     searching = subprocess.Popen(command, cwd=tmp_path, stderr=errors, stdout=subprocess.DEVNULL)
     try:
         limit = time.monotonic() + 120
-        while not list(tmp_path.glob("mlruns/tables/*/ray")) and time.monotonic() < limit:
+        while not list(tmp_path.glob("mlruns/tables/*/trial-*")) and time.monotonic() < limit:
             time.sleep(0.5)
-        time.sleep(6)
+        time.sleep(1)
         searching.send_signal(signal.SIGINT)
         assert searching.wait(60) == 1, (tmp_path / "errors").read_text()[-2000:]
     finally:

@@ -139,7 +139,7 @@ def test_both_sides_are_searched_alike_or_unequally_if_allowed(place, ridge):
     assert found.ours.result.trials == found.theirs[0].result.trials == 2
     assert "rule nested-no-refit; each searched with 2 trials" in found.verdict
     assert [set(trial.values) for trial in found.ours.result.evidence.trials] == [{"lr"}] * 2
-    again = commands.search(str(place / "tiny.py"), reuse=True, **options)
+    again = commands.search(str(place / "tiny.py"), **options)
     assert again.reused and again.run_id == found.theirs[0].run_id
 
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import answers, commands, predictions, ready, reproduce, scoring, studies, tracking
+from mer_bench import answers, commands, loso, predictions, ready, reproduce, scoring, studies, tracking, trials
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.reproduce import compare
 
@@ -111,13 +111,18 @@ def test_a_study_repeats_its_refits_and_if_asked_its_trials(place):
     settled = ready.prepare(model, "toy", None, "task", "cpu", 1, 1).with_inputs(["flow@28"], None)
     question = {"published": settled.setting.as_dict(), **settled.question}
     with settled.tracker.run("study", "search", "tiny.py", "toy", question) as run_id:
-        folder = tracking.tables() / run_id
-        study = studies.Study(settled.space, "toy", settled.scale, "qmc", 2, 0, folder, device="cpu", **settled.formats)
-        values = [study.space.default(), {**study.space.default(), "lr": 0.003}]
-        folders = {n: studies.run_trial(study, n, proposed).folder for n, proposed in enumerate(values)}
-        refits = studies.Refits(study, 1, 1, lambda rule: None)
-        chosen = {"nested": studies.conclude("nested", folders, refits)}
-        settled.tracker.finish(run_id, answers.result("search", settled, question, chosen, 2, "strict"), folder)
+        folder, order = tracking.tables() / "a-study", studies.shuffled(loso.folds("toy", settled.setting), 0)
+        study = studies.Study(settled.space, "toy", settled.scale, "qmc", 2, 0, folder, order, **settled.formats)
+        for number, values in enumerate([study.space.default(), {**study.space.default(), "lr": 0.003}]):
+            trials.propose(study, number, values)
+            for nth in range(len(order)):
+                trials.run_fold(study, number, nth)
+            trials.close(study, number, trials.COMPLETE)
+        folders, ended = trials.candidates(study), trials.everything(study)
+        chosen = {"nested": studies.conclude("nested", folders, studies.Refits(study, 1, 1, lambda rule: None))}
+        beside = answers.Found(settled.cost(), choices=studies.Searched(study, folders, ["nested"]).choices)
+        result = answers.result("search", settled, question, chosen, beside, study, ended)
+        settled.tracker.finish(run_id, result, folder)
     found = reproduce.reproduce(run_id, workers=1)
     assert found.words() == f"0 of {sum(toy.SIZES)} clips differ"
     assert reproduce.reproduce(run_id, trials=True, workers=1).names == []
@@ -126,7 +131,8 @@ def test_a_study_repeats_its_refits_and_if_asked_its_trials(place):
         told["choices"]["toy/03"] = [1 - told["choices"]["toy/03"][0], 0]
         return told
 
-    undo = edit(folder / "refit-nested", other)
+    (refit,) = folder.glob("refit-nested-*")
+    undo = edit(refit, other)
     try:
         said = reproduce.reproduce(run_id, workers=1).words()
     finally:

@@ -86,10 +86,10 @@ def test_what_was_searched_is_on_record(twice):
     folder = twice[0].tables
     assert [trial.number for trial in record.trials] == [0, 1, 2, 3]
     for trial in record.trials:
-        tables = folder / f"trial-{trial.number:04d}"
+        tables = passes(folder)[trial.number]
         assert trial.inner_uf1 == selection.inner_uf1(tables)
         assert trial.values == predictions.record(tables)["values"]
-    stored = predictions.record(folder / "refit-nested")["choices"]
+    stored = predictions.record(refit(folder, "nested"))["choices"]
     assert {fold: list(choice) for fold, choice in record.choices["nested"].items()} == stored
     votes = [trial for trial, _ in stored.values()]
     assert votes.count(record.costed) == max(map(votes.count, votes))
