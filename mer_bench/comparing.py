@@ -17,6 +17,7 @@ from typing import Any
 from mer_bench import catalog, commands, pages, prose, selection, standings, tracking
 from mer_bench.answers import Answer, shown
 from mer_bench.contracts import UsageError
+from mer_bench.ready import known
 from mer_bench.standings import Difference, Entry
 
 
@@ -119,16 +120,25 @@ def compare(
     if not others or len(set(names)) < len(names):
         raise UsageError(f"{model} against a model of the same name: give another one with --against")
     plan = _plan([model, *others], [trials, *[against_trials or trials] * len(others)], bool(space), unequal)
+    known(options.get("rules", ()), (*selection.RUN_RULES, *selection.STUDY_RULES), "rule")
     found = []
     for place, (name, count) in enumerate(zip((model, *others), plan, strict=True)):
-        given = settings if place == 0 else None
-        if count is None:
-            found.append(commands.run(name, task, settings=given, reuse=True, **options))
-        else:
-            own = space if place == 0 else ""
-            search = {"trials": count, "sampler": sampler, "space": own}
-            found.append(commands.search(name, task, settings=given, **search, **options))  # type: ignore[arg-type]
+        first = {"settings": settings, "space": space} if place == 0 else {"settings": None, "space": ""}
+        searched = {"trials": count, "sampler": sampler, **first}
+        found.append(_evaluated(name, task, searched, options, mixed=len(set(plan)) > 1))
     return _concluded(found, task, Path(folder))
+
+
+def _evaluated(model: str, task: str, searched: dict[str, Any], options: Mapping[str, Any], *, mixed: bool) -> Answer:
+    """A run, or a study if there are trials; of a mixed pair each takes the rules that fit it."""
+    study, given = searched["trials"] is not None, dict(options)
+    if mixed and "rules" in given:
+        fitting = selection.STUDY_RULES if study else selection.RUN_RULES
+        given["rules"] = tuple(rule for rule in given["rules"] if rule in fitting)
+    if study:
+        return commands.search(model, task, **searched, **given)
+    given.pop("refit", None)
+    return commands.run(model, task, settings=searched["settings"], reuse=True, **given)
 
 
 def _plan(models: Sequence[str], asked: Sequence[int | None], space: bool, unequal: bool) -> list[int | None]:

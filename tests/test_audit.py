@@ -76,10 +76,8 @@ def test_claims_of_the_catalogue(monkeypatch):
 
 
 def test_the_catalogue_as_it_is():
-    claims = [claim for claim in audit.claims() if claim.model in ("ststnet", "mmnet")]
-    found = {(one.claim.model, one.claim.task, *one.claim.numbers): one for one in map(audit.judge, claims)}
-    ststnet = found["ststnet", "megc2019-3", "uf1", "uar", "accuracy"]
+    claims = [claim for claim in audit.claims() if claim.model == "ststnet"]
+    found = {(one.claim.task, *one.claim.numbers): one for one in map(audit.judge, claims)}
+    ststnet = found["megc2019-3", "uf1", "uar", "accuracy"]
     assert ststnet.finding.attainable and ststnet.means == {"uar": ["mean precision"]}
-    by_task = {key[1]: one for key, one in found.items() if key[0] == "mmnet" and "accuracy" in key}
-    assert (149, 156) in by_task["casme2-3-mmnet"].clips or by_task["casme2-3-mmnet"].finding.attainable
-    assert (220, 249) in by_task["casme2-5-mmnet"].clips or by_task["casme2-5-mmnet"].finding.attainable
+    assert {claim.model for claim in audit.claims()} >= {"mmnet", "ststnet", "lbp_top", "htnet"}

@@ -123,7 +123,7 @@ def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_go
     """Eight trials of which half cannot learn: these are dropped, and the workers that ran them go on with others."""
     racer = toy.MODEL.replace('"lr", 1e-3, 1e-1, log=True', '"lr", 1e-7, 1e-1, log=True')
     (place / "racer.py").write_text(racer)
-    options = {"workers": 2, "rules": ("nested", "oracle-trial"), "settings": {"epochs": 8}}
+    options = {"workers": 2, "rules": ("nested-no-refit",), "refit": False, "settings": {"epochs": 6}}
     first = commands.search(str(place / "racer.py"), "synth-3", trials=12, **options)
     effort = first.result.effort
     assert first.result.strictness == "adaptive" and first.result.trials == 12
@@ -139,10 +139,9 @@ def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_go
         commands.search(str(place / "racer.py"), "synth-3", trials=12, **options)
 
 
-def test_a_stopped_study_asks_to_be_resumed_and_then_answers_as_if_never_stopped(place, monkeypatch):
-    options = {"trials": 4, "sampler": "qmc", "workers": 2, "rules": ("nested",), "settings": {"epochs": 2}}
-    model = str(place / "tiny.py")
-    whole = commands.search(model, "synth-3", **options)
+def test_a_stopped_study_asks_to_be_resumed_and_then_answers_as_if_never_stopped(twice, place, monkeypatch):
+    options = {"trials": 4, "sampler": "qmc", "workers": 2}
+    model, whole = str(place / "tiny.py"), twice[0]
 
     def interrupted(*args):
         raise KeyboardInterrupt
