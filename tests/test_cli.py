@@ -21,6 +21,26 @@ def mer_bench(*words, cwd=None):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
+@pytest.fixture
+def typed(monkeypatch, capsys, tmp_path):
+    """A command typed in `tmp_path`, run by `main` in this process: its exit code, stdout and stderr."""
+
+    def run(*words):
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", ["mer-bench", *words])
+            patch.setenv("COLUMNS", "120")
+            try:
+                cli.main()
+                code = 0
+            except SystemExit as stopped:
+                code = stopped.code or 0
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
+
+    return run
+
+
 def test_help_is_quick_and_loads_no_heavy_library():
     heavy = "('torch', 'ray', 'mlflow', 'cv2', 'polars')"
     code = f"import sys; from mer_bench import cli; print([m for m in {heavy} if m in sys.modules])"
@@ -59,15 +79,15 @@ def test_help_is_quick_and_loads_no_heavy_library():
         (["run", "mmnet", "--set", "flip=7"], "recipe.flip"),
     ],
 )
-def test_a_usage_error_is_one_line_that_lists_the_known_names(words, said, tmp_path):
-    done = mer_bench(*words, cwd=tmp_path)
+def test_a_usage_error_is_one_line_that_lists_the_known_names(words, said, typed):
+    done = typed(*words)
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and said in done.stderr
     assert done.stdout == ""
 
 
-def test_report_without_runs_says_which_command_makes_one(tmp_path):
-    done = mer_bench("report", cwd=tmp_path)
+def test_report_without_runs_says_which_command_makes_one(typed):
+    done = typed("report")
     assert done.returncode == 1
     assert "mer-bench run" in done.stderr
 

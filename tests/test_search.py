@@ -24,7 +24,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def twice(place):
     """The same strict search, twice."""
-    options = {"trials": 4, "sampler": "qmc", "workers": 2, "fresh": True}
+    options = {"trials": 4, "sampler": "qmc", "workers": 2, "fresh": True, "settings": {"epochs": 3}}
     return [commands.search(str(place / "tiny.py"), "synth-3", **options) for _ in range(2)]
 
 
@@ -140,7 +140,7 @@ def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_go
 
 
 def test_a_stopped_study_asks_to_be_resumed_and_then_answers_as_if_never_stopped(twice, place, monkeypatch):
-    options = {"trials": 4, "sampler": "qmc", "workers": 2}
+    options = {"trials": 4, "sampler": "qmc", "workers": 2, "settings": {"epochs": 3}}
     model, whole = str(place / "tiny.py"), twice[0]
 
     def interrupted(*args):
