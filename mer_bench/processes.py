@@ -18,7 +18,7 @@ ENVIRONMENT = {
     # two-thread OpenMP that spins beside another job slows both many times over
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
-    # a search builds thousands of layer shapes, and torch keeps 1,024 compiled ones of each cache: gigabytes a worker
+    # a search builds thousands of layer shapes, and torch would keep 1,024 compiled ones in each of these caches
     "LRU_CACHE_CAPACITY": "256",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
     # every trial is a new thread with a heap of its own, and what these heaps free is not given back: 0.8 GB after 20
