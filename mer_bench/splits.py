@@ -93,7 +93,7 @@ def _fold(clips: pl.DataFrame, name: str, validation: bool, share: float, seed: 
     return Fold(name, *(np.flatnonzero(side) for side in (test, ~test & ~back, back)))
 
 
-def inner(clips: pl.DataFrame, name: str, count: int, by: str = "subject") -> list[Fold]:
+def inner(clips: pl.DataFrame, name: str, count: int, by: str = "subject", seed: str = NAME) -> list[Fold]:
     """The trainings inside one fold.
 
     Args:
@@ -102,6 +102,7 @@ def inner(clips: pl.DataFrame, name: str, count: int, by: str = "subject") -> li
         count: 0 keeps nobody back (one training on everyone else); 1 is one hold-out, as in `loso`; more divide the
             other subjects into so many groups of like size and class mix, each validated once by the others.
         by: as in `loso`.
+        seed: names the draw, as in `loso`.
 
     Raises:
         MerBenchError: nothing of that name, or fewer than `count` other subjects.
@@ -109,13 +110,13 @@ def inner(clips: pl.DataFrame, name: str, count: int, by: str = "subject") -> li
     if name not in clips[by]:
         raise MerBenchError(f"no {by} {name} to leave out")
     if count < 2:
-        return [_fold(clips, name, count == 1, SHARE, NAME, by)]
-    whole = _fold(clips, name, False, SHARE, NAME, by)
+        return [_fold(clips, name, count == 1, SHARE, seed, by)]
+    whole = _fold(clips, name, False, SHARE, seed, by)
     subjects, owner = np.unique(clips["subject"].to_numpy()[whole.train], return_inverse=True)
     if len(subjects) < count:
         raise MerBenchError(f"{len(subjects)} other subjects cannot be divided by {count}; use fewer inner folds")
     labels = clips["label"].to_numpy()[whole.train]
-    groups = _divide(owner, labels, count, named_seed("validation", "groups", count, name))[owner]
+    groups = _divide(owner, labels, count, named_seed(seed, "groups", count, name))[owner]
     return [Fold(name, whole.test, whole.train[groups != g], whole.train[groups == g]) for g in range(count)]
 
 
