@@ -104,7 +104,7 @@ def _with_options(found: Task, options: list[str]) -> Task:
 
 
 def _cross(train: str, test: str) -> Task:
-    """One fold: every clip of `train` is trained on, every clip of `test` is tested.
+    """Every clip of `train` is trained on and no other; every clip of `test` is tested, one fold a corpus.
 
     Raises:
         UsageError: the classes differ, or a corpus stands on both sides.

@@ -77,7 +77,8 @@ class Task:
         version: raised whenever the facts change; stamped on every score.
         banner: words shown beside every number of this task.
         fold: what a fold leaves out: a `subject`, or a whole `corpus`.
-        tested: corpora that are left out in turn, where folds are corpora; all if empty. The others only train.
+        tested: corpora that are tested in turn, where folds are corpora, and never trained on; all are left out in turn
+            if empty. The others only train.
     """
 
     corpora: tuple[str, ...]

@@ -3,11 +3,12 @@
 import csv
 import shutil
 
+import numpy as np
 import polars as pl
 import pytest
 import releases
 
-from mer_bench import apex, cache, catalog, clips, commands, inputs, inspection
+from mer_bench import apex, cache, catalog, clips, commands, inputs, inspection, predictions
 from mer_bench.contracts import MerBenchError, UsageError
 
 TASKS = [(name, task) for name in releases.CORPORA for task in releases.expected(name)["tasks"]]
@@ -357,6 +358,15 @@ def test_trained_on_one_task_and_tested_on_another(world):
     # the most frequent class of casme2-3 is said of every clip of samm-3
     assert set(answer.chosen["last"].rows["prediction"]) == {0}
     assert set(answer.chosen["last"].rows["subject"]) == set(inputs.clips_of("samm-3")["subject"])
+
+
+def test_a_tested_composite_trains_on_none_of_its_corpora(world):
+    """`casme3-3>megc2019-3`: only the majority of CAS(ME)^3 is said, whatever the other corpora hold."""
+    answer = commands.run("majority", "casme3-3>megc2019-3", workers=1)
+    assert (answer.result.folds_done, answer.result.clips) == (3, len(inputs.clips_of("megc2019-3")))
+    shares = np.bincount(inputs.clips_of("casme3-3")["label"], minlength=3) / len(inputs.clips_of("casme3-3"))
+    said = predictions.probabilities(answer.chosen["last"].rows)
+    np.testing.assert_allclose(said, np.tile(shares, (len(said), 1)), atol=1e-3)
 
 
 @pytest.mark.parametrize(
