@@ -373,6 +373,10 @@ def test_a_tested_composite_trains_on_none_of_its_corpora(world):
     ("task", "said"),
     [
         ("casme2-3>casme2-3-strict", "share casme2"),
+        ("smic-vis-3>smic-3", "same people, those of smic"),
+        ("smic-nir-3>smic-vis-3", "same people, those of smic"),
+        ("smic-nir-3>megc2019-3", "same people, those of smic"),
+        ("megc2019-flow-3>casme2-3", "same people, those of casme2"),
         ("casme2-5>samm-3", "different classes"),
         ("casme2-3:2018", "known: 2019, no-mends"),
         ("casme2-3>nothing", "unknown task 'nothing'"),
