@@ -1,0 +1,67 @@
+"""What a study says of its runs: no number stands under a run that did not find it, and none is lost."""
+
+import pytest
+import toy
+
+from mer_bench import commands, studies, tracking, trials, tune
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """The toy corpus, and a search in this process that a budget of one second stops after two trials."""
+    toy.install(monkeypatch, toy.corpus(signal=60, sizes=(6, 5, 7, 4, 5)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tune, "search", searched)
+    (tmp_path / "tiny.py").write_text(toy.MODEL)
+    return str(tmp_path / "tiny.py")
+
+
+def searched(study, cluster, on_end, budget=None):
+    """As `tune.search`, without Ray."""
+    brain = tune.Control(study, on_end, None)
+    while len(trials.everything(study)) < (2 if budget else study.trials):
+        number = brain.next()
+        for place in range(len(study.folds)):
+            trials.run_fold(study, number, place)
+        trials.close(study, number, trials.COMPLETE)
+        brain.end(number)
+    return trials.everything(study)
+
+
+def search(model, **options):
+    rules = options.pop("rules", ("nested-no-refit",))
+    settings = {"epochs": 2}
+    return commands.search(
+        model, "toy", sampler="qmc", workers=1, refit=False, rules=rules, settings=settings, **options
+    )
+
+
+def recorded():
+    return {run_id: result for run_id, _, result in tracking.open().results()}
+
+
+def test_a_study_that_its_budget_stopped_goes_on_under_another_run(model):
+    short = search(model, trials=4, budget=1.0)
+    assert (short.result.trials, recorded()[short.run_id].trials) == (2, 2)
+    whole = search(model, trials=4)
+    assert (whole.result.trials, whole.reused) == (4, False)
+    on_record = recorded()
+    assert on_record[short.run_id].rules == short.result.rules
+    assert on_record[whole.run_id].rules == whole.result.rules and on_record[whole.run_id].trials == 4
+    again = search(model, trials=4)
+    assert (again.run_id, again.reused, again.result.rules) == (whole.run_id, True, whole.result.rules)
+    assert set(recorded()) == {short.run_id, whole.run_id}
+
+
+def test_a_run_that_was_stopped_and_left_for_another_is_not_taken_for_finished(model, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(studies, "conclude", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            search(model, trials=2)
+    other = search(model, trials=2, rules=("oracle-trial",), resume=True)
+    first = search(model, trials=2)
+    assert not first.reused and set(recorded()) == {other.run_id, first.run_id}
