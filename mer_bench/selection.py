@@ -28,6 +28,10 @@ RUN_RULES = ("last", "inner", "oracle-epoch", "oracle-global-epoch", "oracle-mmn
 STUDY_RULES = ("nested", "nested-no-refit", "shared", "shared-no-refit", "oracle-trial")
 GIVEN = "given-weights"
 """Of weights from files: they speak as they are, and how they were chosen is not known."""
+SELF_REPORTED = "self-reported"
+"""Of predictions from files, likewise."""
+UNVERIFIED = (GIVEN, SELF_REPORTED)
+"""What was made elsewhere stands below what was made here, and is compared with nothing."""
 NEIGHBOURS = 1
 DIGITS = 9
 """Scores and losses that differ by less are ties; else the last bit of a mean, which depends on its order, decides."""
