@@ -1,7 +1,8 @@
 """A search as a command: find its study or start one, run what is missing, conclude, record.
 
-A study is named by the hash of its question (space, task, sampler, seed, sizes; not the number of trials), so asking
-again continues it: more trials go on from those that are there, and two spaces never merge.
+A study is named by the hash of its question (space, task, sampler, seed, sizes; not the number of trials) and of the
+harness's code, so asking again continues it: more trials go on from those that are there, and neither two spaces nor
+trials of two harnesses ever merge.
 """
 
 from __future__ import annotations
@@ -13,7 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, cache, hindsight, loso, selection, studies, tracking, trials, tune
+from mer_bench import (
+    answers,
+    attachments,
+    cache,
+    hindsight,
+    loso,
+    provenance,
+    selection,
+    studies,
+    tracking,
+    trials,
+    tune,
+)
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import UsageError
 from mer_bench.evidence import Curve, Trial
@@ -179,7 +192,8 @@ def _question(ready: Ready, asked: Options) -> dict[str, Any]:
 def _place(ready: Ready, question: Mapping[str, Any], asked: Options) -> Path:
     """The study's folder: the newest of this question, or a new one."""
     name = shown(ready.space.model).replace(":", "-")
-    stem = f"{name}-{ready.task}-{cache.key({'model': ready.space.model, 'task': ready.task, **question})[:8]}"
+    told = {"model": ready.space.model, "task": ready.task, "harness": provenance.harness(), **question}
+    stem = f"{name}-{ready.task}-{cache.key(told)[:8]}"
     count = 1
     while (tracking.tables() / _nth(stem, count + 1)).is_dir():
         count += 1

@@ -3,7 +3,7 @@
 import pytest
 import toy
 
-from mer_bench import commands, studies, tracking, trials, tune
+from mer_bench import commands, provenance, studies, tracking, trials, tune
 
 
 @pytest.fixture
@@ -52,6 +52,18 @@ def test_a_study_that_its_budget_stopped_goes_on_under_another_run(model):
     again = search(model, trials=4)
     assert (again.run_id, again.reused, again.result.rules) == (whole.run_id, True, whole.result.rules)
     assert set(recorded()) == {short.run_id, whole.run_id}
+
+
+def test_an_edited_harness_neither_goes_on_with_a_study_nor_answers_by_it(model, monkeypatch):
+    first = search(model, trials=2)
+    run = commands.run(model, "toy", rules=("last",), workers=1)
+    assert commands.run(model, "toy", rules=("last",), workers=1, reuse=True).reused
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "harness", lambda: "edited")
+        other = search(model, trials=2)
+        again = commands.run(model, "toy", rules=("last",), workers=1, reuse=True)
+    assert other.tables != first.tables and not other.reused
+    assert again.run_id != run.run_id and not again.reused
 
 
 def test_a_run_that_was_stopped_and_left_for_another_is_not_taken_for_finished(model, monkeypatch):
