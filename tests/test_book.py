@@ -3,7 +3,7 @@
 import pytest
 import toy
 
-from mer_bench import commands, provenance, studies, tracking, trials, tune
+from mer_bench import commands, provenance, reproduce, studies, tracking, trials, tune
 
 
 @pytest.fixture
@@ -64,6 +64,21 @@ def test_an_edited_harness_neither_goes_on_with_a_study_nor_answers_by_it(model,
         again = commands.run(model, "toy", rules=("last",), workers=1, reuse=True)
     assert other.tables != first.tables and not other.reused
     assert again.run_id != run.run_id and not again.reused
+
+
+def test_weights_of_other_contents_under_one_name_are_another_question(model, tmp_path):
+    weights = tmp_path / "start.pt"
+    text = toy.MODEL.replace("dropout: float = 0.2)", 'dropout: float = 0.2, weights: str = "")')
+    (tmp_path / "tiny.py").write_text(text)
+    asked = {"settings": {"weights": str(weights), "epochs": 2}, "rules": ("last",), "workers": 1}
+    weights.write_bytes(b"one")
+    first = commands.run(model, "toy", **asked)
+    assert commands.run(model, "toy", reuse=True, **asked).reused
+    assert "files" not in commands.run(model, "toy", rules=("last",), workers=1).result.question
+    weights.write_bytes(b"two")
+    assert not commands.run(model, "toy", reuse=True, **asked).reused
+    said = reproduce.reproduce(first.run_id, workers=1).changed
+    assert [line.split(" was ")[0] for line in said] == ["CHANGED: the file that weights names"]
 
 
 def test_a_run_that_was_stopped_and_left_for_another_is_not_taken_for_finished(model, monkeypatch):
