@@ -3,7 +3,8 @@
 import pytest
 import toy
 
-from mer_bench import commands, provenance, reproduce, studies, tracking, trials, tune
+from mer_bench import catalog, commands, loso, provenance, reproduce, studies, tracking, trainer, trials, tune
+from mer_bench.contracts import resolve
 
 
 @pytest.fixture
@@ -79,6 +80,18 @@ def test_weights_of_other_contents_under_one_name_are_another_question(model, tm
     assert not commands.run(model, "toy", reuse=True, **asked).reused
     said = reproduce.reproduce(first.run_id, workers=1).changed
     assert [line.split(" was ")[0] for line in said] == ["CHANGED: the file that weights names"]
+
+
+def test_an_edited_file_is_probed_anew(model, tmp_path, monkeypatch):
+    """bf16 pays for a file's layers of today; tomorrow's may be broken by it."""
+    monkeypatch.setenv("MER_BENCH_HOME", str(tmp_path / "home"))
+    setting = resolve(model, catalog.baseline(model), scale=toy.TASK.scale)
+    for answer, text in ((True, toy.MODEL), (False, toy.MODEL + "# edited")):
+        (tmp_path / "tiny.py").write_text(text)
+        monkeypatch.setattr(trainer, "probe", lambda *args, answer=answer: trainer.Precision(bf16=answer))
+        assert loso.probe("toy", setting, "cpu").bf16 is answer
+    (tmp_path / "tiny.py").write_text(toy.MODEL)
+    assert loso.probe("toy", setting, "cpu").bf16, "what was asked before is not asked again"
 
 
 def test_a_run_that_was_stopped_and_left_for_another_is_not_taken_for_finished(model, monkeypatch):
