@@ -135,6 +135,7 @@ def fit(
 
     Raises:
         Diverged: the loss, a validation clip's probability or a weight is not finite.
+        MerBenchError: the model changes its weights or buffers while it is scored.
     """
     device = data.labels.device.type
     with seeded(*names, "init"):
@@ -148,9 +149,13 @@ def fit(
             torch.manual_seed(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
             loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
-            # apart, so that not even the number of test clips can move a bit of what validation clips score
+            before = _tensors(model)
+            # apart, so that not even the number of test clips can move a bit of what validation clips score, or of what
+            # is drawn in the next epoch
             for kept, part in zip(said, scored, strict=True):
-                kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+                with seeded(*names, "score", epoch):
+                    kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+            _unmoved(before, _tensors(model))
             # the last step may break the weights after the last loss was taken; test clips have no say in this
             if not all(torch.isfinite(x).all() for x in (loss, said[0][-1], *model.parameters())):
                 where = f"epoch {epoch} of {'/'.join(map(str, names))}"
@@ -158,6 +163,20 @@ def fit(
     validation, test = (torch.stack(part).cpu().numpy() for part in said)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     return Outcome(validation, spoken(test), digest(state), state)
+
+
+def _tensors(model: nn.Module) -> dict[str, tuple[Tensor, int]]:
+    """A model's weights and buffers, and how often each was written to."""
+    return {name: (x, x._version) for name, x in model.state_dict(keep_vars=True).items()}
+
+
+def _unmoved(before: Mapping[str, tuple[Tensor, int]], after: Mapping[str, tuple[Tensor, int]]) -> None:
+    """Raise unless they are the same tensors, untouched: what scoring leaves in a model, test clips have taught it."""
+    for name, (x, writes) in after.items():
+        if name not in before or before[name][0] is not x or before[name][1] != writes:
+            raise MerBenchError(
+                f"the model changes {name} while it is scored on test clips; change it in training alone"
+            )
 
 
 def spoken(test: np.ndarray) -> np.ndarray:
