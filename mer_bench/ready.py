@@ -35,6 +35,7 @@ class Ready:
     workers: int
     tracker: tracking.Tracker
     began: float
+    code: str
     data: Any = None
     formats: Mapping[str, bool] = field(default_factory=dict)
 
@@ -53,7 +54,7 @@ class Ready:
         """What is stored beside every answer."""
         return {
             "pinned": dict(self.space.pinned),
-            "code": catalog.fingerprint(self.space.model),
+            "code": self.code,
             "scale": self.scale_name,
             "seeds": self.seeds,
             "inputs": self.data.key,
@@ -71,7 +72,14 @@ class Ready:
         """One training for each seed and fold."""
         return [
             fold.Training(
-                self.task, self.setting, seed, name, validation=validation, device=self.device, **self.formats
+                self.task,
+                self.setting,
+                seed,
+                name,
+                validation=validation,
+                device=self.device,
+                code=self.code,
+                **self.formats,
             )
             for seed in range(self.seeds)
             for name in loso.folds(self.task, self.setting)
@@ -112,8 +120,8 @@ def prepare(
         kept = {key: value for key, value in searched.pinned.items() if key.split(".")[-1] not in changed}
         searched = replace(searched, pinned={**kept, **changed})
         setting = searched.setting(searched.default() if published else {}, size)
-    count, place = processes.workers(workers), usable(device)
-    return Ready(searched, task, scale, size, setting, place, seeds, count, tracking.open(), began)
+    count, place, code = processes.workers(workers), usable(device), catalog.fingerprint(searched.model)
+    return Ready(searched, task, scale, size, setting, place, seeds, count, tracking.open(), began, code)
 
 
 def files(setting: Setting) -> dict[str, str]:
