@@ -32,6 +32,14 @@ from mer_bench.studies import Study
 from mer_bench.trials import Ended
 
 OBJECT_STORE = 200 * 2**20
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_TRAIN_V2_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+}
 RETRIES = 10
 
 
@@ -120,14 +128,9 @@ def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budg
     if len(ended) < study.trials:
         for note in study.folder.glob("trial-*/folds/*.begun"):
             note.unlink(missing_ok=True)
-        ours = _start_ray(cluster, study.device)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                _tuner(study, cluster, control, study.trials - len(ended)).fit()
-        finally:
-            if ours:
-                _stop_ray()
+        with started(cluster, study.device), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _tuner(study, cluster, control, study.trials - len(ended)).fit()
         ended = trials.everything(study)
     if control.broken:
         raise MerBenchError(f"{SAME_ERROR} trials in a row ended with the same error: {control.broken}")
@@ -221,44 +224,32 @@ def _last_line(path: str | None) -> str:
     return lines[-1] if lines else "its worker died again and again"
 
 
-def _start_ray(cluster: Cluster, device: str) -> bool:
-    """A Ray of our own, unless the caller has one: no dashboard, no log lines, little shared memory, passive workers.
-
-    Returns:
-        Whether it was started here, and so is to be stopped here.
-    """
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_TRAIN_V2_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_WARN_THRESHOLD_S": "60",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
+@contextmanager
+def started(cluster: Cluster, device: str) -> Iterator[None]:
+    """A Ray of our own, unless the caller has one: no dashboard, no log lines, little shared memory, passive workers."""
     processes.calm()
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     if ray.is_initialized():
-        return False
-    if cluster.address:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.CRITICAL)
-        return True
-    ray.init(
-        num_cpus=cluster.workers,
-        num_gpus=1 if device == "cuda" else 0,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        object_store_memory=OBJECT_STORE,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **processes.ENVIRONMENT}},
-    )
-    return True
+        yield
+        return
+    own = {} if cluster.address else _own(cluster, device)
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.CRITICAL, **own)
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
-def _stop_ray() -> None:
-    import ray
-
-    ray.shutdown()
+def _own(cluster: Cluster, device: str) -> dict[str, Any]:
+    paths = os.pathsep.join(filter(None, sys.path))
+    return {
+        "num_cpus": cluster.workers,
+        "num_gpus": 1 if device == "cuda" else 0,
+        "include_dashboard": False,
+        "object_store_memory": OBJECT_STORE,
+        "runtime_env": {"env_vars": {"PYTHONPATH": paths, **processes.ENVIRONMENT}},
+    }
