@@ -226,7 +226,7 @@ def _last_line(path: str | None) -> str:
 
 @contextmanager
 def started(cluster: Cluster, device: str) -> Iterator[None]:
-    """A Ray of our own, unless the caller has one: no dashboard, no log lines, little shared memory, passive workers."""
+    """A Ray of our own unless the caller has one: no dashboard, no log lines, little shared memory, passive workers."""
     processes.calm()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
