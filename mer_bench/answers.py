@@ -149,7 +149,7 @@ def result(
 def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Sequence[str]) -> Answer | None:
     """An identical evaluation that was recorded before, with all that a comparison needs; the newest, if any.
 
-    Identical: the same question (settings, code, inputs, seeds, formats), task, clips and version of mer-bench.
+    Identical: the same question (settings, code, inputs, seeds, formats), task and clips, and the same harness.
     """
     asked = _canonical(question)
     here = (
@@ -162,7 +162,7 @@ def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Seque
     for run_id, _, result in ready.tracker.results():
         there = (result.kind, result.model, result.task, result.task_version, result.task_sha256)
         whole = all(rule in result.rules and result.rules[rule].by_subject for rule in rules)
-        same = result.versions.get("mer-bench") == provenance.versions()["mer-bench"]
+        same = result.versions.get("harness") == provenance.harness()
         if here == there and whole and same and _canonical(result.question) == asked:
             kept = {rule: result.rules[rule] for rule in rules}
             chance = {rule: result.chance[rule] for rule in rules}

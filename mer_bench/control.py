@@ -69,6 +69,6 @@ class Control:
         end = trials.ended(self._study, number) or trials.close(self._study, number, trials.FAIL, reason)
         if self._study.racing and end.state == trials.COMPLETE:
             self._whole[number] = trials.losses(self._study, number)
-        self._errors.append(end.reason if end.state == trials.FAIL else "")
+        self._errors.append("" if end.state == trials.PRUNED else end.reason)
         self._proposer.tell(end)
         self._on_end(end)

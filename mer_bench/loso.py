@@ -167,7 +167,8 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
     """Number and memory format for a study: a few training steps in each, the cheapest that clearly pays.
 
     The answer depends on the machine, so it is kept under the cache's home and asked once for a machine, a torch
-    version and a setting; two runs on one machine train alike.
+    version, a setting and the method's code (an edited file may hold layers that a format breaks); two runs on one
+    machine train alike.
     """
     import torch
 
@@ -175,9 +176,8 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
 
     if setting.recipe is None:
         return trainer.Precision()
-    asked = cache.key(
-        {"setting": setting.as_dict(), "device": device, "torch": torch.__version__, "machine": trainer.machine(device)}
-    )
+    about = {"device": device, "torch": torch.__version__, "machine": trainer.machine(device)}
+    asked = cache.key({"setting": setting.as_dict(), "code": catalog.fingerprint(setting.model), **about})
     path = cache.home() / "probes" / f"{asked}.json"
     if not path.is_file():
         build = builder(setting, len(catalog.task(task).classes))

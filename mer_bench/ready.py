@@ -5,6 +5,7 @@ Whatever can be wrong with a command is found here, in seconds, and not after an
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -58,6 +59,7 @@ class Ready:
             "inputs": self.data.key,
             "faces_not_found": len(self.data.unfound),
             "device": self.device,
+            **({"files": found} if (found := files(self.setting)) else {}),
             **self.formats,
         }
 
@@ -112,6 +114,17 @@ def prepare(
         setting = searched.setting(searched.default() if published else {}, size)
     count, place = processes.workers(workers), usable(device)
     return Ready(searched, task, scale, size, setting, place, seeds, count, tracking.open(), began)
+
+
+def files(setting: Setting) -> dict[str, str]:
+    """Option -> SHA-256 of the file it names (weights to start from): other contents are another question."""
+    named = {name: Path(value).expanduser() for name, value in setting.options.items() if isinstance(value, str)}
+    found = {}
+    for name, path in named.items():
+        if path.suffix and path.is_file():
+            with path.open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def inputs_for(corpus: str, task: str, model: str, scale: str, tick: Tick | None) -> dict[str, inputs.Inputs]:

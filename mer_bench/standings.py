@@ -20,6 +20,7 @@ import polars as pl
 from mer_bench import comparisons, grading, prose
 from mer_bench.scores import Result, rows
 from mer_bench.seeds import seed
+from mer_bench.selection import UNVERIFIED
 
 REFERENCE = "mmnet"
 LEAKY_TWIN = ("oracle-epoch", "oracle-trial", "oracle-global-epoch", "oracle-mmnet")
@@ -82,12 +83,12 @@ class Entry:
 
     @property
     def reported(self) -> bool:
-        """Whether its predictions were made elsewhere."""
-        return self.result.kind == "score"
+        """Whether its predictions, or the weights behind them, were made elsewhere."""
+        return self.rule in UNVERIFIED
 
     @property
     def comparable(self) -> bool:
-        """Whether it can be paired: every fold done here, each subject's counts on record, an honest rule."""
+        """Whether it can be paired: every fold trained here, each subject's counts on record, an honest rule."""
         score = self.result.rules[self.rule]
         return not self.partial and not self.reported and bool(score.by_subject) and not score.leaky
 

@@ -166,10 +166,11 @@ class Searched:
 
 
 def _complete(choices: Mapping[tuple[int, str], selection.Choice], folders: Mapping[int, Path]) -> None:
-    folds = {part["fold"] for folder in folders.values() for part in predictions.record(folder)["folds"]}
-    missing = sorted(folds - {fold for _, fold in choices})
+    parts = [part for folder in folders.values() for part in predictions.record(folder)["folds"]]
+    missing = sorted({part["fold"] for part in parts} - {fold for _, fold in choices})
     if missing:
-        raise MerBenchError(f"no trial finished fold {missing[0]} ({len(missing)} in all); lower the learning rates")
+        why = next(part["diverged"] for part in parts if part["fold"] == missing[0])
+        raise MerBenchError(f"no trial finished fold {missing[0]} ({len(missing)} in all): {why}")
 
 
 def refit(

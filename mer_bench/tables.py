@@ -48,7 +48,8 @@ def standings(board: Board) -> Table:
         notes.append("† had another number of trials to choose from than the reference.")
     if any(e.reported for e in board.entries):
         notes.append(
-            "Self-reported predictions were made elsewhere and only graded here; they stand last, without a rank."
+            "Self-reported predictions and given weights were made elsewhere and only graded here; they stand last, "
+            "without a rank."
         )
     return table("standings", " ".join(notes), columns, board.entries)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ from typing import Any
 
 from mer_bench import cache, loso, predictions, selection
 from mer_bench.contracts import MerBenchError
-from mer_bench.fold import train
+from mer_bench.fold import Finished, Training, train
 from mer_bench.studies import Study
 
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
 DEATHS = 3
+ERROR = "error.txt"
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Ended:
         number: the trial's.
         values: what was proposed.
         state: COMPLETE, PRUNED or FAIL (Optuna's words).
-        reason: why it was not completed.
+        reason: why it was not completed, or which error lost some of its folds.
         inner_uf1: pooled inner-validation UF1; of a dropped trial over the folds it finished; 0 if a fold diverged.
         folds: finished folds.
         seconds: of training.
@@ -118,8 +120,23 @@ def run_fold(study: Study, number: int, place: int) -> FoldRecord:
             raise MerBenchError(f"the worker died {deaths} times in fold {study.folds[place]}; is there memory enough?")
         given = values(study, number)
         assert given is not None
-        loso.write(path, [train(study.training(study.folds[place], given))], {"trial": number})
+        loso.write(path, [_trained(study, number, study.training(study.folds[place], given))], {"trial": number})
     return fold_record(path)
+
+
+def _trained(study: Study, number: int, training: Training) -> Finished:
+    """One fold's training. Without racing an error loses this fold alone, as divergence does.
+
+    Ended by it, the trial would be no candidate of other folds either, and these train on this fold's clips without
+    being allowed a say in one another (a strict study's promise).
+    """
+    try:
+        return train(training)
+    except (Exception, SystemExit) as error:
+        if study.racing:
+            raise
+        cache.write_text(folder(study, number) / ERROR, traceback.format_exc())
+        return Finished(training, {}, "", 0.0, diverged=f"{type(error).__name__}: {error}")
 
 
 def _begin(path: Path) -> int:
@@ -159,6 +176,9 @@ def close(study: Study, number: int, state: str, reason: str = "") -> Ended:
         if not whole.exists():
             predictions.join(good, whole, {"trial": number, "values": given, "folds": folds})
         uf1 = 0.0 if len(good) < len(parts) else selection.inner_uf1(whole)
+        if state == COMPLETE and (folder(study, number) / ERROR).is_file():
+            last = (folder(study, number) / ERROR).read_text().strip().splitlines()[-1]
+            reason = f"{len(parts) - len(good)} of {len(parts)} folds lost: {last}"
     elif state == COMPLETE:
         state, reason = FAIL, next((f["diverged"] for f in folds), "no fold finished")
     end = Ended(number, given, state, reason, uf1, len(parts), sum(f["seconds"] for f in folds))
