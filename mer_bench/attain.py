@@ -98,7 +98,7 @@ def _search(sizes: Counts, printed: Mapping[str, Window]) -> Table:
 
 
 def _guessed(sizes: Counts, printed: Mapping[str, Window]) -> Iterator[np.ndarray]:
-    """Hits (M, K) about as many as a UF1 alone suggests: most such numbers are true of some, and all are then not tried.
+    """Hits (M, K) about as many as a UF1 alone suggests: most such numbers are true of some, so not all are tried.
 
     With a UAR or an accuracy beside it, `_hits` tries few.
     """

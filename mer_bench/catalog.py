@@ -186,6 +186,17 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
+def reads(name: str, options: Mapping[str, Any]) -> dict[str, str]:
+    """Files that a method of these options reads when it is built: name -> SHA-256 of what they hold."""
+    found = baseline(name).reads
+    return {file.name: _digest(file) for file in found(options)} if found else {}
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def split(name: str) -> tuple[str, str]:
     """`FILE[:PRESET]` -> (file, preset)."""
     stem, _, preset = name.partition(":")

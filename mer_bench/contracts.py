@@ -7,7 +7,7 @@ resolved question can be stored beside its answer. A plug-in is one file that en
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
@@ -284,6 +284,7 @@ class Baseline:
         other_presets: the settings of a preset that `presets` does not list (`timm:NAME`), or a `UsageError`.
         settle: model options -> those that are changed on this machine (weights it lacks), each with a `Remark`; asked
             once, by the driver, and recorded.
+        reads: model options -> files that the model reads when it is built; their SHA-256 are part of the question.
     """
 
     model: Callable[..., Any]
@@ -295,6 +296,7 @@ class Baseline:
     paper: Paper | None = None
     other_presets: Callable[[str], Mapping[str, Any]] | None = None
     settle: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
+    reads: Callable[[Mapping[str, Any]], Sequence[Path]] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -9,6 +10,8 @@ import platform
 import shutil
 import subprocess
 from pathlib import Path
+
+from mer_bench import catalog
 
 HERE = Path(__file__).resolve().parent
 NAMED = ("mer-bench", "torch", "numpy", "scikit-learn")
@@ -23,6 +26,13 @@ def commit() -> str:
     if said[0].returncode:
         return ""
     return said[0].stdout.strip() + ("+changes" if said[1].stdout.strip() else "")
+
+
+def source() -> str:
+    """A hash of the project's source files: what was trained by other code is not gone on with."""
+    places = [HERE, *(catalog.folder(kind) for kind in ("baseline", "space"))]
+    files = {file for place in places for file in place.rglob("*.py")}
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
 def versions() -> dict[str, str]:

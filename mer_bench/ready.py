@@ -59,6 +59,7 @@ class Ready:
             "faces_not_found": len(self.data.unfound),
             "device": self.device,
             **self.formats,
+            **({"files": files} if (files := catalog.reads(self.space.model, self.setting.options)) else {}),
         }
 
     def cost(self, setting: Setting | None = None) -> cost.Cost:

@@ -222,6 +222,7 @@ def _changed(found: tracking.Finished, passes: Sequence[Path]) -> list[str]:
     here = provenance.versions()
     now = {
         f"the code of {result.model}": (question["code"], catalog.fingerprint(setting.model)),
+        f"a file read by {result.model}": (question.get("files", {}), catalog.reads(setting.model, setting.options)),
         f"the inputs of {result.task}": (question["inputs"], _key(result, setting)),
         **{name: (then, here.get(name, "not known")) for name, then in result.versions.items()},
     }

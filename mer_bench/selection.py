@@ -14,7 +14,7 @@ seal of a pass, and `hindsight` does, which chooses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,11 @@ class Chosen:
 
     rows: pl.DataFrame
     accuracy_rows: pl.DataFrame
+
+    def without(self, folds: Collection[str]) -> Chosen:
+        """The same less the rows of some folds, of every seed."""
+        kept = [rows.filter(~pl.col("fold").is_in(list(folds))) for rows in (self.rows, self.accuracy_rows)]
+        return Chosen(*kept)
 
 
 def is_leaky(rule: str) -> bool:
