@@ -71,9 +71,9 @@ def run_pass(
                 if tick:
                     tick(count, len(trainings), done.training.fold)
                 if time.monotonic() - saved > SAVE_EVERY and count < len(trainings):
-                    waiting, saved = _keep(place, waiting), time.monotonic()
+                    waiting, saved = _save(place, waiting), time.monotonic()
         except KeyboardInterrupt:
-            _keep(place, waiting)
+            _save(place, waiting)
             raise
         _close(folder, place, waiting, record)
     ends: list[dict[str, Any]] = predictions.record(folder)["folds"]
@@ -94,7 +94,7 @@ def _parts(place: Path) -> list[Path]:
     return sorted(part for part in place.glob("*") if (part / predictions.DONE).is_file())
 
 
-def _keep(place: Path, waiting: Sequence[Finished]) -> list[Finished]:
+def _save(place: Path, waiting: Sequence[Finished]) -> list[Finished]:
     """Write what waits as a part of its own; nothing waits then."""
     if waiting:
         number = max((int(part.name) + 1 for part in _parts(place)), default=0)
@@ -105,7 +105,7 @@ def _keep(place: Path, waiting: Sequence[Finished]) -> list[Finished]:
 def _close(folder: Path, place: Path, waiting: Sequence[Finished], record: Mapping[str, Any]) -> None:
     """Everything kept, and what waits, as one pass."""
     if _parts(place):
-        _keep(place, waiting)
+        _save(place, waiting)
         ends = sorted(kept_in(place), key=lambda end: (end["seed"], end["fold"]))
     else:
         ends = [{"diverged": done.diverged} for done in waiting]
