@@ -164,6 +164,6 @@ def plain(text: str) -> str:
 def latex(text: str) -> str:
     """Text that LaTeX shows as it is."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"–": "--", "†": r"$\dagger$"}
+    special |= {"–": "--", "†": r"$\dagger$", "‡": r"$\ddagger$"}
     special |= {c: "\\" + c for c in "&%$#_{}"} | {"<": "$<$", ">": "$>$", "·": r"$\cdot$", "|": r"$|$"}
     return "".join(special.get(letter, letter) for letter in " ".join(text.split()))

@@ -14,7 +14,7 @@ seal of a pass, and `hindsight` does, which chooses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -57,6 +57,11 @@ class Chosen:
     rows: pl.DataFrame
     accuracy_rows: pl.DataFrame
     stand_ins: int = 0
+
+    def without(self, folds: Collection[str]) -> Chosen:
+        """The same less the rows of some folds, of every seed."""
+        kept = ~pl.col("fold").is_in(list(folds))
+        return replace(self, rows=self.rows.filter(kept), accuracy_rows=self.accuracy_rows.filter(kept))
 
 
 def is_leaky(rule: str) -> bool:

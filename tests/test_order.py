@@ -23,7 +23,7 @@ REPORTS = (
 SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "searches",
-    "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
+    "pending", "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
