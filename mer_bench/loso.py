@@ -36,7 +36,7 @@ def run_pass(
     folder: Path,
     record: Mapping[str, Any],
     *,
-    workers: int = 1,
+    workers: processes.Workers = 1,
     keep_weights: bool = False,
     tick: Tick | None = None,
 ) -> list[Finished]:
@@ -46,7 +46,7 @@ def run_pass(
         trainings: one per seed and fold.
         folder: where the pass goes; it must not exist.
         record: stored in `pass.json` beside what each fold cost.
-        workers: processes, one thread each; the tables do not depend on it.
+        workers: processes, one thread each, here or elsewhere; the tables do not depend on them.
         keep_weights: also write `weights/<seed>/<subject>.safetensors`.
         tick: called with (done, total, fold).
 
@@ -70,7 +70,7 @@ def resume_pass(
     folder: Path,
     record: Mapping[str, Any],
     *,
-    workers: int = 1,
+    workers: processes.Workers = 1,
     tick: Tick | None = None,
 ) -> None:
     """`run_pass` that keeps each training as it ends, and called again goes on with those that are missing.
@@ -131,9 +131,9 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
             save_file(dict(done.state), path)
 
 
-def _spread(trainings: Sequence[Training], workers: int) -> Iterator[Finished]:
+def _spread(trainings: Sequence[Training], workers: processes.Workers) -> Iterator[Finished]:
     classical = all(t.setting.recipe is None for t in trainings)
-    here = workers == 1 or classical or any(t.device != "cpu" for t in trainings)
+    here = isinstance(workers, int) and (classical or any(t.device != "cpu" for t in trainings))
     return processes.spread(train, trainings, 1 if here else workers, "training")
 
 
