@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,11 +111,13 @@ def joined(cluster: Cluster) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    try:
-        _join(cluster.address, environment) if cluster.address else _start(cluster, environment)
-        yield
-    finally:
-        ray.shutdown()
+    # Ray prints the deaths of nodes to stdout, which is for answers
+    with redirect_stdout(sys.stderr):
+        try:
+            _join(cluster.address, environment) if cluster.address else _start(cluster, environment)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def check_shared(folder: Path) -> None:
@@ -127,7 +129,8 @@ def check_shared(folder: Path) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    nodes = {n["NodeID"]: n["NodeName"] for n in ray.nodes() if n["Alive"] and n["Resources"].get("CPU")}
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = {n["NodeID"]: n["NodeName"] for n in known if n["Alive"] and n["Resources"].get("CPU")}
     sees = ray.remote(num_cpus=0)(os.path.isdir)
     answers = {n: sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n, soft=True)) for n in nodes}
     asked = {n: answer.remote(str(folder)) for n, answer in answers.items()}

@@ -107,8 +107,9 @@ def search(
     """
     asked = _options(options)
     wanted = asked.wanted(seeds)
-    where = {"address": asked.address, "gpus_per_trial": asked.gpus_per_trial}
-    ready = prepare(model, task, settings, scale, device, seeds, workers, published=True, space=space, **where)
+    basics = model, task, settings, scale, device, seeds, workers
+    where = asked.address, asked.gpus_per_trial
+    ready = prepare(*basics, published=True, space=space, address=where[0], gpus_per_trial=where[1])
     ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
     question = _question(ready, asked)
     folder = _place(ready, question, asked)

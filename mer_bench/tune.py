@@ -18,7 +18,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import shutil
-import sys
 import threading
 import time
 import traceback
@@ -37,6 +36,7 @@ from mer_bench.trials import Ended
 
 ALL = -1
 """Place of no fold in particular: a worker is asked for a whole trial, or says that it is through."""
+STDERR = 2
 GRACE = 5.0
 """Seconds after its limit in which a trial should end by itself; one that never lets go of Python is then ended."""
 
@@ -92,7 +92,7 @@ def _limited(study: Study, number: int) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     # no thread of Python's can end what never lets go of the interpreter; the next attempt puts it on record
-    faulthandler.dump_traceback_later(left + GRACE, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(left + GRACE, exit=True, file=STDERR)
     try:
         yield
     finally:
