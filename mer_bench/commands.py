@@ -35,6 +35,7 @@ def run(
     keep_weights: bool = False,
     weights_dir: str | Path | None = None,
     workers: int | None = None,
+    address: str | None = None,
     tick: Tick | None = None,
     reuse: bool = False,
 ) -> Answer:
@@ -50,7 +51,8 @@ def run(
         scale: `task` (the size the task states) or `paper`.
         keep_weights: keep each fold's final weights as safetensors.
         weights_dir: train nothing; read each held-out subject's weights from `<subject>.pth` in this folder.
-        workers: processes; by default one a core.
+        workers: processes; by default one a core, on a cluster as many as it has room for.
+        address: of a running Ray cluster, over which folds are spread.
         tick: called with (done, total, text).
         reuse: answer with an identical recorded evaluation, if there is one, instead of training again.
 
@@ -63,7 +65,7 @@ def run(
         if rules or seeds != 1 or keep_weights:
             raise UsageError("--weights-dir trains nothing: drop --rules, --seeds and --keep-weights")
         return given.run(model, task, Path(weights_dir), settings=settings, device=device, scale=scale, tick=tick)
-    ready = prepare(model, task, settings, scale, device, seeds, workers)
+    ready = prepare(model, task, settings, scale, device, seeds, workers, address=address)
     wanted = _in_order(rules, selection.RUN_RULES) or (DEFAULT_RULES if ready.setting.recipe else ("last",))
     ready = ready.with_inputs([ready.setting.view], tick)
     question = {"setting": ready.setting.as_dict(), **ready.question}

@@ -39,7 +39,7 @@ def run_pass(
     folder: Path,
     record: Mapping[str, Any],
     *,
-    workers: int = 1,
+    workers: processes.Workers = 1,
     keep_weights: bool = False,
     tick: Tick | None = None,
 ) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def run_pass(
         trainings: one per seed and fold.
         folder: where the pass goes; nothing is trained if it is there. Finished trainings lie `beside` it till then.
         record: stored in `pass.json` beside what each fold cost.
-        workers: processes, one thread each; the tables do not depend on it.
+        workers: processes, one thread each, here or elsewhere; the tables do not depend on them.
         keep_weights: also write `weights/<seed>/<subject>.safetensors`.
         tick: called with (done, total, fold).
 
@@ -149,9 +149,9 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
             save_file(dict(done.state), path)
 
 
-def _spread(trainings: Sequence[Training], workers: int) -> Iterator[Finished]:
+def _spread(trainings: Sequence[Training], workers: processes.Workers) -> Iterator[Finished]:
     classical = all(t.setting.recipe is None for t in trainings)
-    here = workers == 1 or classical or any(t.device != "cpu" for t in trainings)
+    here = isinstance(workers, int) and (classical or any(t.device != "cpu" for t in trainings))
     return processes.spread(train, trainings, 1 if here else workers, "training")
 
 

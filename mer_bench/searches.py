@@ -120,7 +120,9 @@ def search(
     """
     asked = _options(options)
     wanted = asked.wanted(seeds)
-    ready = prepare(model, task, settings, scale, device, seeds, workers, published=True, space=space)
+    basics = model, task, settings, scale, device, seeds, workers
+    where = asked.address, asked.gpus_per_trial
+    ready = prepare(*basics, published=True, space=space, address=where[0], gpus_per_trial=where[1])
     ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
     question = _question(ready, asked)
     folder = _place(ready, question, asked)
@@ -130,8 +132,7 @@ def search(
         run_id, finished = book.run_of(sought, asked, ready, study)
         with _open_run(ready, run_id, finished):
             watch = Watch(ready.tracker, run_id, study, tick)
-            cluster = tune.Cluster(ready.workers, asked.address, asked.gpus_per_trial)
-            ended = tune.search(study, cluster, watch.catch_up(), asked.budget)
+            ended = tune.search(study, ready.where, watch.catch_up(), asked.budget)
             folders = trials.candidates(study)
             refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
             chosen = {rule: studies.conclude(rule, folders, refits) for rule in wanted}

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mer_bench import cache, loso, predictions, selection
+from mer_bench import cache, loso, predictions, processes, selection
 from mer_bench.contracts import MerBenchError, Scale, Setting
 from mer_bench.fold import Training
 from mer_bench.seeds import seed
@@ -89,7 +89,7 @@ class Refits:
 
     study: Study
     seeds: int
-    workers: int
+    workers: processes.Workers
     tick_of: Callable[[str], loso.Tick | None]
 
 

@@ -20,7 +20,7 @@ RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", 
 REPORTS = (
     "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
 )  # fmt: skip
-SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
+SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "cluster", "tune")
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "searches",
     "pending", "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
@@ -29,7 +29,7 @@ ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SE
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
-    "ray": {"tune"},
+    "ray": {"cluster", "tune"},
     "optuna": {"space", "proposer", "search_spaces"},
     "rich": {"leaderboard", "check", "progress", "data", "cli"},
     "timm": {"baselines"},

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import catalog, commands, predictions, selection, studies, tracking, tune
+from mer_bench import catalog, cluster, commands, predictions, selection, studies, tracking
 from mer_bench.contracts import UsageError
 from mer_bench.space import Space, draw
 
@@ -24,7 +24,7 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def running(place):
     """One Ray for all searches of this file, as a caller may have one of their own; elsewhere a search starts it."""
-    with tune.started(tune.Cluster(2), "cpu"):
+    with cluster.joined(cluster.Cluster(2)):
         yield
 
 
