@@ -134,16 +134,28 @@ def progress(scores: Sequence[float | None]) -> Markup:
     return picture(bottom + 36, "validation UF1 of each trial, and the best so far", *parts)
 
 
-def knob(name: str, values: Sequence[object], scores: Sequence[float], chosen: Sequence[bool]) -> Markup:
-    """What a knob was set to against the trial's validation UF1; chosen trials stand out."""
+def knob(
+    name: str,
+    values: Sequence[object],
+    scores: Sequence[float],
+    chosen: Sequence[bool],
+    dropped: Sequence[object] = (),
+) -> Markup:
+    """What a knob was set to against the trial's validation UF1; chosen trials stand out.
+
+    `dropped` are values of trials without such a score: ticks at the foot.
+    """
     left, top, bottom, width = 34.0, 24.0, 104.0, 200.0
     low, high = around(list(scores))
     up = Scale(low, high, bottom, top)
-    places, ticks = _places(values, left + 6, width - PAD)
-    points = [(x, up(score)) for x, score in zip(places, scores, strict=True)]
+    places, ticks = _places([*values, *dropped], left + 6, width - PAD)
+    points = [(x, up(score)) for x, score in zip(places, scores, strict=False)]
     parts = [text(left, 13, cut(name, 26)), side(up, left, width - PAD, most=3), ticks(bottom)]
     parts += [dots([p for p, c in zip(points, chosen, strict=True) if not c], "trial")] if not all(chosen) else []
     parts += [dots([p for p, c in zip(points, chosen, strict=True) if c], "chosen")] if any(chosen) else []
+    if dropped:
+        marks = "".join(f"M{x:.1f} {bottom - 3:g}v6" for x in sorted({round(x, 1) for x in places[len(values) :]}))
+        parts.append(element("path", element("title", "dropped trials"), d=marks, class_="tick-dropped"))
     return picture(bottom + 20, f"validation UF1 by {name}", *parts, width=width)
 
 
