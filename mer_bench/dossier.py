@@ -143,13 +143,15 @@ def _went(ledger: Ledger) -> list[Figure]:
         trained, whole = ledger.effort
         first = racing.FIRST if ledger.question.get("racing") else None
         names = ledger.folds or [str(n + 1) for n in range(ledger.total)]
-        found.append(Figure("race", lanes.race(laps, names, first, trained / whole if whole else None), _raced(laps)))
+        drawn = lanes.race(laps, names, first, trained / whole if whole else None)
+        found.append(Figure("race", drawn, _raced(laps, first is not None)))
     return found
 
 
-def _raced(laps: Sequence[Lap]) -> str:
+def _raced(laps: Sequence[Lap], looked: bool) -> str:
     many = -(-len(laps) // lanes.COLUMNS)
     said = "One row a fold, in the study's order; one column a trial. Darker: a lower validation loss, which is better."
+    said += " Dashes: the first look." if looked else ""
     if many > 1:
         return f"{said} A column is {many} trials, a cell their median, pale where fewer than half trained that fold."
     ends = [
@@ -212,6 +214,7 @@ def _slices(ledger: Ledger, knobs: Mapping[str, Knob], weights: Sequence[Weight]
             [one.inner_uf1 or 0.0 for one in asked],
             [one.number in votes for one in asked],
             [one.values[name] for one in dropped if name in one.values],
+            knobs[name].span,
         )
         found.append(Figure(f"knob-{name}", drawn, "", small=True))
     return found

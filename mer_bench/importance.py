@@ -48,6 +48,11 @@ class Knob:
     told: bool = True
 
     @property
+    def span(self) -> tuple[float, float, bool] | None:
+        """Its ends and whether on a logarithmic scale; None for choices."""
+        return None if self.low is None or self.high is None else (self.low, self.high, self.log)
+
+    @property
     def words(self) -> str:
         """For people: `1e-07 to 0.1, log`; `4, 6, 8`."""
         if self.low is None or self.high is None:

@@ -43,7 +43,8 @@ def course(laps: Sequence[Lap], published: float | None = None) -> Markup:
     parts = [axis(across, top, floor, "trial"), side(up, LEFT, WIDTH - PAD)]
     if published is not None:
         parts += [line(LEFT, up(published), WIDTH - PAD, up(published), "chance")]
-        parts += [text(WIDTH - PAD, up(published) - 4, "as published", "value soft small")]
+        beside = 11 if up(published) < (top + bottom) / 2 else -4
+        parts += [text(WIDTH - PAD, up(published) + beside, "trial 0, as published", "value soft small")]
     for y, state, words in ((173.0, "PRUNED", "dropped"), (185.0, "FAIL", "failed")):
         where = [across(lap.number) for lap in laps if lap.state == state]
         if where:
@@ -80,7 +81,8 @@ def weights(rows: Sequence[tuple[str, float, float]]) -> Markup:
         said = f"{name}: {100 * share:.0f} %, luck gives up to {100 * luck:.0f} %"
         mark = line(scale(luck), y - 2, scale(luck), y + 14, "luck")
         label = text(left - 8, y + 10, cut(name, 20), "value" if sure else "value soft")
-        shown = text(max(scale(share), scale(luck)) + 6, y + 10, f"{100 * share:.0f} %", "soft small")
+        close = -6 < scale(luck) - scale(share) < 34
+        shown = text((scale(luck) if close else scale(share)) + 6, y + 10, f"{100 * share:.0f} %", "soft small")
         parts.append(element("g", element("title", said), label, bar, mark, shown))
     return picture(8 + tall * len(rows), "importance of each knob, and what luck alone gives", *parts)
 

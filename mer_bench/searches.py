@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, cache, hindsight, loso, selection, studies, tracking, trials, tune
+from mer_bench import answers, attachments, cache, hindsight, loso, selection, shelf, studies, tracking, trials, tune
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import UsageError
 from mer_bench.evidence import Curve, Trial
@@ -113,6 +113,7 @@ def search(
     folder = _place(ready, question, asked)
     with _alone(folder):
         book, study = Book.open(folder, question), _study(ready, asked, folder)
+        shelf.introduce(study, shown(ready.space.model))
         sought = f"{asked.trials} trials, {seeds} seeds, {', '.join(wanted)}"
         run_id, finished = book.run_of(sought, asked, ready, study)
         with _open_run(ready, run_id, finished):

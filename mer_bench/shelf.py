@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from mer_bench import cache, predictions
-from mer_bench.contracts import MerBenchError
+from mer_bench.contracts import MerBenchError, Remark
 from mer_bench.ledger import RUNNING, Ledger, Tried, of_result
 from mer_bench.selection import DIGITS, NEIGHBOURS
 from mer_bench.studies import Study
@@ -39,10 +40,14 @@ def introduce(study: Study, model: str) -> None:
 def studies(tables: Path, finished: Sequence[Finished]) -> list[Ledger]:
     """Every study: those with a folder, by name, and those of which only a result is left.
 
-    Raises:
-        MerBenchError: a record cannot be read.
+    A study whose record cannot be read is left out with a remark.
     """
-    found = [read(path.parent, finished) for path in sorted(tables.glob("*/study.json"))]
+    found = []
+    for path in sorted(tables.glob("*/study.json")):
+        try:
+            found.append(read(path.parent, finished))
+        except MerBenchError as error:
+            warnings.warn(str(error), Remark, stacklevel=2)
     known = {run for one in found for run in one.runs}
     return found + [of_result(one) for one in finished if one.result.kind == "search" and one.run_id not in known]
 
