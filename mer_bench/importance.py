@@ -106,10 +106,10 @@ def weights(
         scores: theirs; more is better.
         study_seed: shuffles are drawn from it.
     """
-    import optuna
-
     if len(scores) < LEAST or len(set(scores)) < 2:
         return []
+    import optuna
+
     spaces = {name: _distribution(knob) for name, knob in searched.items()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize")
@@ -144,11 +144,11 @@ def _evaluated(study: Any, scores: np.ndarray) -> dict[str, float]:
 
 def _journal(path: Path | None) -> list[Any]:
     """Trials of a journal, as `optuna-dashboard` reads them."""
+    if path is None or not path.is_file():
+        return []
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
-    if path is None or not path.is_file():
-        return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from mer_bench.lanes import LEFT, Lap
 from mer_bench.prose import number, plural
-from mer_bench.svg import PAD, WIDTH, Scale, around, axis, cut, dots, element, line, path, picture, side, text
+from mer_bench.svg import PAD, WIDTH, Scale, around, axis, cut, dots, element, joined, line, path, picture, side, text
 
 MANY = 300
 STEP, TOP = 36.0, 20.0
@@ -104,10 +104,18 @@ def promise(rows: Sequence[tuple[int, float, float]], chance: float) -> Markup:
     return picture(bottom + 36, "UF1 on held-out subjects had the study ended earlier", *parts)
 
 
-def verdicts(rows: Sequence[Verdict], ends: tuple[float, float] = (0.0, 1.0)) -> Markup:
-    """Rules side by side; hollow and orange is leaky, dashes are chance, the band is where shuffled predictions lie."""
+def verdicts(rows: Sequence[Verdict], ends: tuple[float, float] = (0.0, 1.0), legend: bool = False) -> Markup:
+    """Rules side by side; hollow and orange is leaky, dashes are chance, the band is where shuffled predictions lie.
+
+    Args:
+        rows: from the top.
+        ends: of the scale.
+        legend: say in the picture what its marks are, and give it a ground of its own: it stands alone.
+    """
     scale, bottom = Scale(*ends), TOP + STEP * len(rows)
-    parts = [axis(scale, TOP, bottom), text(scale(rows[0].chance), 13, "chance", "tick")]
+    height = bottom + (48 if legend else 20)
+    parts = [element("rect", x=0, y=0, width=WIDTH, height=height, class_="ground")] if legend else []
+    parts += [axis(scale, TOP, bottom), text(scale(rows[0].chance), 13, "chance", "tick")]
     for place, row in enumerate(rows):
         y = TOP + place * STEP
         known = "" if row.low is None or row.high is None else f" [{number(row.low)}, {number(row.high)}]"
@@ -123,7 +131,20 @@ def verdicts(rows: Sequence[Verdict], ends: tuple[float, float] = (0.0, 1.0)) ->
             inside.append(line(scale(row.low), y + 24, scale(row.high), y + 24, f"bar{leaky}"))
         inside.append(element("circle", cx=scale(row.value), cy=y + 24, r=4, class_=f"dot{leaky}"))
         parts.append(element("g", *inside))
-    return picture(bottom + 20, "UF1 under each rule, with its 95 % interval and chance", *parts)
+    parts += [_legend(bottom + 36)] if legend else []
+    return picture(height, "UF1 under each rule, with its 95 % interval and chance", *parts)
+
+
+def _legend(y: float) -> Markup:
+    """What the marks of `verdicts` are."""
+    return joined(
+        element("circle", cx=PAD + 4, cy=y, r=4, class_="dot"),
+        text(PAD + 14, y + 3.5, "chose by validation subjects", "small"),
+        element("circle", cx=PAD + 164, cy=y, r=4, class_="dot leaky"),
+        text(PAD + 174, y + 3.5, "saw the test labels", "small"),
+        element("rect", x=PAD + 274, y=y - 5, width=18, height=10, rx=2, class_="band"),
+        text(PAD + 298, y + 3.5, "95 % of shuffles", "small"),
+    )
 
 
 def votes(rows: Sequence[tuple[int, Sequence[str]]], folds: int) -> Markup:
