@@ -166,6 +166,7 @@ def search(
             tick=tick,
         )
     _show(answer, as_json)
+    print(commands.study_page(answer), file=sys.stderr)
 
 
 @app.command()
@@ -239,7 +240,8 @@ def report(
 
     found = commands.recorded(tracking.open(), task)
     files = commands.write(found, folder, task, against)
-    _console().print(leaderboard.screen(found))
+    if found:
+        _console().print(leaderboard.screen(found))
     for file in files:
         print(file, file=sys.stderr)
 

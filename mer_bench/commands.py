@@ -11,7 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, catalog, given, loso, pages, pending, selection, standings, tracking
+from mer_bench import (
+    answers,
+    attachments,
+    catalog,
+    dossier,
+    given,
+    loso,
+    pages,
+    pending,
+    selection,
+    shelf,
+    standings,
+    tracking,
+)
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.evidence import Curve
@@ -128,8 +141,23 @@ def report(folder: str | Path = "reports", task: str | None = None, against: str
 def write(
     found: Sequence[tracking.Finished], folder: str | Path, task: str | None, against: str = standings.REFERENCE
 ) -> list[Path]:
-    """Write the leaderboard of these runs; a task's own is named after it."""
-    return pages.build(found, Path(folder), f"leaderboard-{task}" if task else "leaderboard", against)
+    """Write the leaderboard of these runs, and a page for each study; a task's own is named after it.
+
+    Where no run is finished yet, only the pages of studies that are under way or were stopped.
+    """
+    stem = f"leaderboard-{task}" if task else "leaderboard"
+    known = [one for one in shelf.studies(tracking.tables(), found) if task in (None, one.task)]
+    links = dossier.write(known, Path(folder), f"{stem}.html" if found else "")
+    if links and not found:
+        return sorted({Path(folder) / link for link in links.values()})
+    return pages.build(found, Path(folder), stem, against, links, dossier.listing(known, links))
+
+
+def study_page(answer: Answer, folder: str | Path = "reports") -> Path:
+    """Write the page of a search that has just answered."""
+    found = tracking.Finished(answer.run_id, tracking.open().started(answer.run_id), answer.result)
+    links = dossier.write([shelf.read(answer.tables, [found])], Path(folder))
+    return Path(folder) / links[answer.run_id]
 
 
 def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[tracking.Finished]:

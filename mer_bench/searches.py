@@ -22,6 +22,7 @@ from mer_bench import (
     loso,
     provenance,
     selection,
+    shelf,
     studies,
     tracking,
     trials,
@@ -128,6 +129,7 @@ def search(
     folder = _place(ready, question, asked)
     with _alone(folder):
         book, study = Book.open(folder, question), _study(ready, asked, folder)
+        shelf.introduce(study, shown(ready.space.model))
         sought = f"{asked.trials} trials, {seeds} seeds, {', '.join(wanted)}"
         run_id, finished = book.run_of(sought, asked, ready, study)
         with _open_run(ready, run_id, finished):

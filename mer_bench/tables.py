@@ -39,7 +39,7 @@ def standings(board: Board) -> Table:
         (Column("accuracy", "acc."), lambda e: digits(e.result.rules[e.rule].accuracy)),
         (Column("seeds", "seeds"), lambda e: Cell(str(e.result.rules[e.rule].seeds), e.result.rules[e.rule].seeds)),
         (Column("folds", "folds"), lambda e: Cell(_folds(e.result), e.result.folds_done / e.result.folds_total)),
-        (Column("trials", "trials"), lambda e: whole(e.result.trials)),
+        (Column("trials", "trials"), lambda e: whole(e.result.trials)._replace(link=e.page)),
     ]
     notes = ["The rule is the one that speaks for the evaluation; the others stand in the next table."]
     if board.reference:
