@@ -86,19 +86,36 @@ def resume_pass(
     if (folder / predictions.DONE).is_file():
         return
     kept = folder.with_name(f"{folder.name}.folds")
-    places = {(t.seed, t.fold): kept / f"{i:04d}" for i, t in enumerate(trainings)}
-    missing = [t for t in trainings if not (places[t.seed, t.fold] / predictions.DONE).is_file()]
-    for count, done in enumerate(_spread(missing, workers), len(trainings) - len(missing) + 1):
-        write(places[done.training.seed, done.training.fold], [replace(done, state=None)], {})
-        if tick:
-            tick(count, len(trainings), done.training.fold)
-    ends = {path: predictions.record(path)["folds"][0] for path in places.values()}
+    places = [kept / f"{i:04d}" for i in range(len(trainings))]
+    keep(list(zip(places, trainings, strict=True)), workers=workers, tick=tick)
+    ends = {path: predictions.record(path)["folds"][0] for path in places}
     good = [path for path, end in ends.items() if not end["diverged"]]
     if not good:
         raise MerBenchError(next(iter(ends.values()))["diverged"])
     folds = sorted(ends.values(), key=lambda end: (end["seed"], end["fold"]))
     predictions.join(good, folder, {**record, "folds": folds})
     shutil.rmtree(kept)
+
+
+def keep(jobs: Sequence[tuple[Path, Training]], *, workers: int = 1, tick: Tick | None = None) -> None:
+    """Run trainings, each written as it ends as a pass of one fold at its place; what is there is not run again.
+
+    Args:
+        jobs: places and what to train there.
+        workers, tick: as in `run_pass`.
+    """
+    missing = [job for job in jobs if not (job[0] / predictions.DONE).is_file()]
+    processes_for = _processes([training for _, training in missing], workers)
+    ended = processes.spread(_keep, missing, processes_for, "training")
+    for count, fold in enumerate(ended, len(jobs) - len(missing) + 1):
+        if tick:
+            tick(count, len(jobs), fold)
+
+
+def _keep(job: tuple[Path, Training]) -> str:
+    place, training = job
+    write(place, [replace(train(training), state=None)], {})
+    return training.fold
 
 
 def write(folder: Path, finished: Sequence[Finished], record: Mapping[str, Any]) -> None:
@@ -132,9 +149,14 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
 
 
 def _spread(trainings: Sequence[Training], workers: int) -> Iterator[Finished]:
+    return processes.spread(train, trainings, _processes(trainings, workers), "training")
+
+
+def _processes(trainings: Sequence[Training], workers: int) -> int:
+    """How many: classical models share what they make of a clip, and a device is one."""
     classical = all(t.setting.recipe is None for t in trainings)
     here = workers == 1 or classical or any(t.device != "cpu" for t in trainings)
-    return processes.spread(train, trainings, 1 if here else workers, "training")
+    return 1 if here else workers
 
 
 def examine(task: str, setting: Setting) -> int | None:

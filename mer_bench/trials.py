@@ -7,6 +7,7 @@ A trial that stops anywhere goes on from its finished folds; Ray's and Optuna's 
     study/trial-0007/folds/<n>/        a finished fold: a pass of one fold; n is its place in the study's fold order
     study/trial-0007/pass/             all finished folds as one pass, when the trial has ended
     study/trial-0007/ended.json        COMPLETE, PRUNED or FAIL, with the reason; written last
+    study/trial-0007/seed-1/<fold>/    a fold of a finalist as trained with a further seed, see `finals`
 
 Every file appears whole or not at all, and writing one again writes the same, so a worker that outlives its driver for
 a moment does no harm.
@@ -55,7 +56,12 @@ class Ended:
 
 def folder(study: Study, number: int) -> Path:
     """Where a trial is."""
-    return study.folder / f"trial-{number:04d}"
+    return below(study.folder, number)
+
+
+def below(place: Path, number: int) -> Path:
+    """Where a trial of the study in `place` is."""
+    return place / f"trial-{number:04d}"
 
 
 def passed(study: Study, number: int) -> Path:
@@ -78,11 +84,12 @@ def values(study: Study, number: int) -> dict[str, Any] | None:
 
 
 def proposed(study: Study) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every proposal on record, in order."""
-    number = 0
-    while (found := values(study, number)) is not None:
+    """Every proposal on record among the study's first `trials`, in order; a study asked for fewer sees no more."""
+    for number in range(study.trials):
+        found = values(study, number)
+        if found is None:
+            return
         yield number, found
-        number += 1
 
 
 def ended(study: Study, number: int) -> Ended | None:
@@ -92,7 +99,7 @@ def ended(study: Study, number: int) -> Ended | None:
 
 
 def everything(study: Study) -> list[Ended]:
-    """Every ended trial, by number."""
+    """Every ended trial among the study's first `trials`, by number."""
     return [found for number, _ in proposed(study) if (found := ended(study, number)) is not None]
 
 

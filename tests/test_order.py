@@ -15,15 +15,16 @@ PIXELS = (
 )  # fmt: skip
 PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
-TRAINING = ("batches", "trainer", "fold", "loso", "cost")
+TRAINING = ("batches", "trainer", "fold", "loso", "cost", "pace")
 RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
 REPORTS = (
     "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
 )  # fmt: skip
-SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
+SEARCH = ("space", "knobs", "studies", "trials", "finals", "racing", "proposer", "control", "tune")
 DOOR = (
-    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "searches",
-    "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
+    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "options",
+    "book", "searches", "commands", "comparing", "reproduce", "planning", "ledger", "watching", "progress", "terms",
+    "data", "checks", "records", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
@@ -31,7 +32,7 @@ DOORS = {
     "mlflow": {"tracking"},
     "ray": {"tune"},
     "optuna": {"space", "proposer", "search_spaces"},
-    "rich": {"leaderboard", "check", "progress", "data", "cli"},
+    "rich": {"leaderboard", "check", "watching", "progress", "data", "records", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}
