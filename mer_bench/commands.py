@@ -71,8 +71,7 @@ def run(
     if reuse and (recorded := answers.on_record("run", ready, question, wanted)):
         return recorded
     cost = ready.cost()
-    with ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id:
-        folder = tracking.tables() / run_id
+    with ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id, tracking.held(run_id) as folder:
         passes: dict[bool, Path] = {}
         for validation in sorted({rule == "inner" for rule in wanted}):
             passes[validation] = folder / ("held" if validation else "all")

@@ -23,8 +23,8 @@ REPORTS = (
 SEARCH = ("space", "knobs", "studies", "trials", "finals", "racing", "proposer", "control", "tune")
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "options",
-    "book", "searches", "commands", "comparing", "reproduce", "planning", "ledger", "watching", "progress", "terms",
-    "data", "checks", "records", "cli",
+    "book", "searches", "commands", "comparing", "reproduce", "planning", "ledger", "watching", "progress", "data",
+    "terms", "checks", "runs", "spaces", "plans", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
@@ -32,7 +32,7 @@ DOORS = {
     "mlflow": {"tracking"},
     "ray": {"tune"},
     "optuna": {"space", "proposer", "search_spaces"},
-    "rich": {"leaderboard", "check", "watching", "progress", "data", "records", "cli"},
+    "rich": {"leaderboard", "check", "watching", "progress", "data", "runs", "spaces", "plans", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}
