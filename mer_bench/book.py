@@ -67,7 +67,9 @@ class Book:
         stopped = any(not run["done"] for run in self.runs.values()) and ended < asked.trials
         if (here or stopped) and not asked.resume:
             name = self.folder.name
-            raise UsageError(f"{name} was stopped after {ended} trials: go on with --resume, or start anew with --fresh")
+            raise UsageError(
+                f"{name} was stopped after {ended} trials: go on with --resume, or start anew with --fresh"
+            )
         if here:
             return here["run_id"], False
         run_id = self._start(ready)

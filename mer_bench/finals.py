@@ -1,6 +1,6 @@
 """Finalists: a study's best trials, trained with more seeds before one of them is chosen.
 
-    trials, first seed ─► finalists: N best ─► M - 1 seeds more ─► loss averaged over M seeds ─► choice ─► refit, M seeds
+    trials, first seed ─► N finalists ─► M - 1 more seeds ─► loss averaged over M seeds ─► choice ─► refit, M seeds
 
 Every choice here reads validation rows alone, and which labels may touch it is as in `selection`:
 
@@ -106,14 +106,16 @@ def choose(name: str, folders: Mapping[int, Path], finals: Finals) -> Final:
     where none is left the first seed decides, as it does without finalists.
     """
     ranked = finalists(name, folders, finals.top)
-    by_trial = {trial: [fold for fold, best in ranked.items() if trial in best] for best in ranked.values() for trial in best}
+    by_trial = {
+        trial: [fold for fold, best in ranked.items() if trial in best] for best in ranked.values() for trial in best
+    }
     rows = {trial: _curves(folders[trial], finals, trial, folds) for trial, folds in sorted(by_trial.items())}
     means = {trial: averaged(found, trial, finals.seeds) for trial, found in rows.items()}
     if name == "nested":
         chosen = _each(ranked, means, selection.nested(folders), finals.first)
     else:
         chosen = _one(ranked, means, rows) or {fold: c for (_, fold), c in selection.shared(folders).items()}
-    again = {}
+    again: dict[tuple[int, str], Path] = {}
     for fold, choice in chosen.items():
         again |= finals.repetitions(choice.trial, [fold])
     return Final({(finals.first, fold): choice for fold, choice in sorted(chosen.items())}, again)

@@ -83,7 +83,14 @@ class Options:
             "--device": ready.device,
             "--trial-timeout": None if self.trial_timeout is None else f"{self.trial_timeout:g}",
         }
-        usual = {"--sampler": "tpe", "--seed": 0, "--scale": "task", "--seeds": 1, "--inner-folds": 1, "--device": "cpu"}
+        usual = {
+            "--sampler": "tpe",
+            "--seed": 0,
+            "--scale": "task",
+            "--seeds": 1,
+            "--inner-folds": 1,
+            "--device": "cpu",
+        }
         for option, value in given.items():
             if value not in (None, "", usual.get(option)):
                 words += [option, str(value)]
@@ -103,4 +110,5 @@ def options(given: Mapping[str, Any]) -> Options:
     unknown = sorted(set(given) - set(Options.__dataclass_fields__))
     if unknown:
         raise TypeError(f"search() has no option {unknown[0]!r}; known: {', '.join(Options.__dataclass_fields__)}")
-    return Options(**{k: tuple(v) if k == "rules" else v for k, v in given.items()})
+    plain: dict[str, Any] = {k: tuple(v) if k == "rules" else v for k, v in given.items()}
+    return Options(**plain)

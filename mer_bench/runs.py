@@ -31,11 +31,7 @@ def show_list(
 
     if status and status not in COLOURS:
         raise UsageError(f"unknown status {status!r}; known: {', '.join(COLOURS)}")
-    found = [
-        one
-        for one in ledger.everything(tracking.open())
-        if task in ("", one.task) and status in ("", one.status)
-    ]
+    found = [one for one in ledger.everything(tracking.open()) if task in ("", one.task) and status in ("", one.status)]
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in found], allow_nan=False))
     elif not found:
@@ -56,7 +52,8 @@ def show(
     if watching:
         _watch(name, as_json)
         return
-    from mer_bench import tracking, watching as standing
+    from mer_bench import tracking
+    from mer_bench import watching as standing
 
     tracker = tracking.open()
     found = ledger.find(name, ledger.everything(tracker))
@@ -91,7 +88,9 @@ def remove(
                 raise UsageError(f"{one.name} is running; stop it first, or remove it all the same with --force")
     for found in wanted.values():
         for one in found:
-            typer.echo(f"{one.run_id[:12] or '-'} {one.kind} {one.model} on {one.task}, {one.status}: {one.folder}", err=True)
+            typer.echo(
+                f"{one.run_id[:12] or '-'} {one.kind} {one.model} on {one.task}, {one.status}: {one.folder}", err=True
+            )
     if not yes and not typer.confirm("Remove this for good?", err=True):
         raise MerBenchError("nothing was removed")
     for name, found in wanted.items():
@@ -126,7 +125,7 @@ def _list(found: list[Recorded]) -> None:
     table = Table(*(Column(h, no_wrap=h in ("run", "UF1 [95 %]"), overflow="fold") for h in heads))
     for one in found:
         score = f"{number(one.uf1.get(one.headline))} {bounds(*one.interval)}" if one.interval else DASH
-        cells = [
+        cells: list[str | Text] = [
             one.run_id[:12] or DASH,
             f"{one.started:%Y-%m-%d %H:%M}" if one.started else DASH,
             one.kind,
@@ -142,9 +141,7 @@ def _list(found: list[Recorded]) -> None:
     Console().print(table)
 
 
-def _show(
-    one: Recorded, others: list[Recorded], question: dict[str, Any], result: Any, now: Standing | None
-) -> None:
+def _show(one: Recorded, others: list[Recorded], question: dict[str, Any], result: Any, now: Standing | None) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -23,6 +23,7 @@ from mer_bench.ready import Ready, Tick, prepare
 from mer_bench.space import fingerprint, views
 from mer_bench.trials import Ended
 
+
 def search(
     model: str,
     task: str = "synth-3",

@@ -150,12 +150,11 @@ def takes(question: Callable[..., dict[str, Any]]) -> Callable[[Callable[..., No
 
         def typed(**given: Any) -> None:
             command(
-                question(**{name: given[name] for name in options}), **{name: given[name] for name in given if name in own}
+                question(**{name: given[name] for name in options}),
+                **{name: given[name] for name in given if name in own},
             )
 
-        parameters = [
-            one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*options.values(), *own.values())
-        ]
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*options.values(), *own.values())]
         typed.__name__, typed.__doc__ = command.__name__, command.__doc__
         typed.__annotations__ = {one.name: one.annotation for one in parameters}
         typed.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

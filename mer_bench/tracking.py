@@ -123,14 +123,14 @@ class Tracker:
         return [run.info.run_id for run in self._search(f"tags.`mer_bench.kind` = 'trial' and {of}")]
 
     def every(self) -> Iterator[Any]:
-        """MLflow's runs of evaluations and studies, whatever became of them, newest first; trials are not among them."""
+        """MLflow's runs of evaluations and studies, whatever became of them, newest first; trials left out."""
         yield from self._search("tags.`mer_bench.kind` != 'trial'")
 
     def remove(self, run_id: str) -> None:
         """Delete a run and its artifacts; `mlflow gc` empties the database's bin."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        get_artifact_repository(self.client.get_run(run_id).info.artifact_uri).delete_artifacts()
+        get_artifact_repository(self.client.get_run(run_id).info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
         self.client.delete_run(run_id)
 
     def finish(

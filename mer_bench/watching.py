@@ -164,7 +164,11 @@ def _after(folder: Path, trainings: int) -> Iterator[tuple[str, int, int]]:
     if again:
         yield "folds of finalists", again, 0
     for part in sorted(folder.glob("refit-*.folds")):
-        yield part.name.split("-")[0] + " " + part.name.split("-")[1], sum(1 for _ in part.glob("*/pass.json")), trainings
+        yield (
+            part.name.split("-")[0] + " " + part.name.split("-")[1],
+            sum(1 for _ in part.glob("*/pass.json")),
+            trainings,
+        )
 
 
 def drawn(now: Standing, width: int = 100) -> RenderableType:
@@ -188,7 +192,12 @@ def drawn(now: Standing, width: int = 100) -> RenderableType:
     for line in [*complete[:SHOWN], *others[-SHOWN:]]:
         score = number(line.inner_uf1) if line.state == COMPLETE else ""
         table.add_row(
-            str(line.number), WORDS[line.state], str(line.folds), score, f"{line.seconds:.0f}", Text(line.reason[:width])
+            str(line.number),
+            WORDS[line.state],
+            str(line.folds),
+            score,
+            f"{line.seconds:.0f}",
+            Text(line.reason[:width]),
         )
     head = Text(f"{now.model} on {now.task}\n" if now.model else "") + Text(now.words, "bold")
     return Group(head, marks, key, table)
@@ -225,4 +234,3 @@ def watch(folder: Path, console: Console, every: float = 1.0, look: Callable[[Pa
             now = look(folder)
             live.update(drawn(now), refresh=True)
     return now
-

@@ -132,7 +132,8 @@ def test_the_book_says_what_is_searched_and_how_to_ask_again(search, place):
     (entry,) = [run for run in book.runs.values() if run["run_id"] == answer.run_id]
     model = place / "tiny.py"
     assert entry["command"] == (
-        f"mer-bench search {model} --task toy --trials 2 --sampler qmc --rules nested-no-refit --set epochs=2 --no-refit"
+        f"mer-bench search {model} --task toy --trials 2 --sampler qmc --rules nested-no-refit --set epochs=2 "
+        "--no-refit"
     )
     old = {"question": {"seed": 0}, "runs": {}}
     (place / "old").mkdir()

@@ -151,13 +151,17 @@ def test_rules_without_refit_speak_under_every_seed(done):
     mine = rows.filter((pl.col("seed") == 2) & (pl.col("fold") == SUBJECT))
     assert mine.drop("prediction").equals(stored.sort("clip"))
     # a rule that has no finalists is not changed by those of another
-    assert studies.conclude("shared-no-refit", folders, refits, {"nested": final}).rows["seed"].unique().to_list() == [0]
+    assert studies.conclude("shared-no-refit", folders, refits, {"nested": final}).rows["seed"].unique().to_list() == [
+        0
+    ]
 
 
 def test_the_refit_repeats_the_choice_under_every_seed(done):
     question, folders, asked = done
     final = finals.choose("nested", folders, asked)
-    rows = studies.conclude("nested", folders, studies.Refits(question, SEEDS, 1, lambda r: None), {"nested": final}).rows
+    rows = studies.conclude(
+        "nested", folders, studies.Refits(question, SEEDS, 1, lambda r: None), {"nested": final}
+    ).rows
     assert rows.group_by("seed").len()["len"].to_list() == [sum(SIZES)] * SEEDS
     ends = {fold: epoch for fold, epoch in rows.select("fold", "epoch").unique().iter_rows()}
     assert ends == {fold: choice.epoch for (_, fold), choice in final.choices.items()}
@@ -258,4 +262,3 @@ def test_the_pooled_counts_are_the_confusion_of_the_rows(done):
     hits, sums = np.diag(counts), counts.sum(0) + counts.sum(1)
     f1 = np.divide(2 * hits, sums, out=np.zeros(3), where=sums > 0)
     assert finals.averaged_uf1(rows, {SUBJECT: choice}) == pytest.approx(f1.mean())
-

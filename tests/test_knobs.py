@@ -11,7 +11,7 @@ from mer_bench.cli import app
 from mer_bench.contracts import UsageError
 from mer_bench.space import Space
 
-METHOD = '''
+METHOD = """
 from mer_bench.contracts import Baseline, Recipe
 
 
@@ -41,7 +41,7 @@ def _deep(trial):
 BASELINE = Baseline(
     model=net, view="flow@28", recipe=Recipe(lr=1e-3), presets={"plain": {"kind": "c"}}, suggest=suggest
 )
-'''
+"""
 
 
 @pytest.fixture
