@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mer_bench import cache, scoring, selection, tracking
+from mer_bench import cache, scoring, selection, tracking, watching
 from mer_bench.book import Book
 from mer_bench.contracts import UsageError
 
@@ -95,35 +95,11 @@ class Recorded:
 
 def everything(tracker: tracking.Tracker) -> list[Recorded]:
     """All that is on record in this store and below `mlruns/tables`, newest first."""
-    books = {folder.name: book for folder in studies() if (book := Book.read(folder))}
+    books = {folder.name: book for folder in watching.studies() if (book := Book.read(folder))}
     found = [_of_run(run, books) for run in tracker.every()]
     known = {one.study for one in found}
     found += [_of_folder(book) for name, book in books.items() if name not in known]
     return sorted(found, key=lambda one: (one.started is not None, one.started, one.run_id), reverse=True)
-
-
-def studies() -> Iterator[Path]:
-    """Folders of studies."""
-    yield from sorted(path.parent for path in tracking.tables().glob("*/study.json"))
-
-
-def study_folder(name: str) -> Path | None:
-    """The folder of a study: by its name, its path, or the beginning of a run's id; asks the disk alone.
-
-    Raises:
-        UsageError: several studies have such a run.
-    """
-    for place in (tracking.tables() / name, Path(name)):
-        if name and (place / "study.json").is_file():
-            return place.resolve()
-    found = []
-    for folder in studies():
-        book = Book.read(folder)
-        if name and book and any(run["run_id"].startswith(name) for run in book.runs.values()):
-            found.append(folder)
-    if len(found) > 1:
-        raise UsageError(f"runs of several studies begin with {name!r}: {', '.join(f.name for f in found[:5])}")
-    return found[0] if found else None
 
 
 def find(name: str, among: Sequence[Recorded]) -> list[Recorded]:

@@ -47,12 +47,10 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One in full: question, numbers, trials, provenance, and how to go on. --watch reads nothing but the records."""
-    from mer_bench import ledger
-
     if watching:
         _watch(name, as_json)
         return
-    from mer_bench import tracking
+    from mer_bench import ledger, tracking
     from mer_bench import watching as standing
 
     tracker = tracking.open()
@@ -101,9 +99,9 @@ def remove(
 def _watch(name: str, as_json: bool) -> None:
     from rich.console import Console
 
-    from mer_bench import ledger, watching
+    from mer_bench import watching
 
-    folder = ledger.study_folder(name)
+    folder = watching.find(name)
     if folder is None:
         raise UsageError(f"no study {name!r} below mlruns/tables; only a search keeps records to watch")
     if as_json:
@@ -115,30 +113,30 @@ def _watch(name: str, as_json: bool) -> None:
 
 
 def _list(found: list[Recorded]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
     from mer_bench.prose import DASH, bounds, number
 
-    heads = ("run", "started", "what", "model", "task", "status", "trials", "rule", "UF1 [95 %]", "folder")
-    table = Table(*(Column(h, no_wrap=h in ("run", "UF1 [95 %]"), overflow="fold") for h in heads))
+    heads = {"run": True, "started": True, "what": False, "status": False, "UF1 [95 %], rule": True}
+    columns = [Column(head, no_wrap=whole, overflow="fold") for head, whole in heads.items()]
+    table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for one in found:
         score = f"{number(one.uf1.get(one.headline))} {bounds(*one.interval)}" if one.interval else DASH
+        trials = "" if one.total is None else f"{one.done}/{one.total} trials"
         cells: list[str | Text] = [
             one.run_id[:12] or DASH,
-            f"{one.started:%Y-%m-%d %H:%M}" if one.started else DASH,
-            one.kind,
-            one.model,
-            one.task,
-            Text(one.status, COLOURS[one.status]),
-            DASH if one.total is None else f"{one.done}/{one.total}",
-            one.headline or DASH,
-            score,
-            one.folder.name,
+            f"{one.started:%y-%m-%d %H:%M}" if one.started else DASH,
+            Text(f"{one.kind} {one.model} on {one.task}{f', {one.study}' if one.study else ''}"),
+            Text("\n".join(filter(None, [one.status, trials])), COLOURS[one.status]),
+            f"{score}\n{one.headline}" if one.headline else DASH,
         ]
         table.add_row(*cells)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print("mer-bench runs show ID tells where its tables are and how to go on", style="dim")
 
 
 def _show(one: Recorded, others: list[Recorded], question: dict[str, Any], result: Any, now: Standing | None) -> None:

@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mer_bench import cache
+from mer_bench import cache, tracking
+from mer_bench.contracts import UsageError
 from mer_bench.prose import duration, number
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+BOOK = "study.json"
 UNDER_WAY, WAITING = "under way", "waiting"
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
 MARKS = {COMPLETE: ("●", "green"), PRUNED: ("×", "yellow"), FAIL: ("!", "bold red"), UNDER_WAY: ("▸", "cyan")}
@@ -125,9 +127,30 @@ class Standing:
         }
 
 
+def studies() -> Iterator[Path]:
+    """Folders of studies, by name."""
+    yield from sorted(path.parent for path in tracking.tables().glob(f"*/{BOOK}"))
+
+
+def find(name: str) -> Path | None:
+    """The folder of a study: by its name, its path, or the beginning of a run's id.
+
+    Raises:
+        UsageError: several studies have such a run.
+    """
+    for place in (tracking.tables() / name, Path(name)):
+        if name and (place / BOOK).is_file():
+            return place.resolve()
+    runs = {folder: json.loads((folder / BOOK).read_text())["runs"].values() for folder in studies()}
+    found = [f for f, answers in runs.items() if name and any(run["run_id"].startswith(name) for run in answers)]
+    if len(found) > 1:
+        raise UsageError(f"runs of several studies begin with {name!r}: {', '.join(f.name for f in found[:5])}")
+    return found[0] if found else None
+
+
 def look(folder: Path) -> Standing:
     """How a study stands."""
-    book = json.loads((folder / "study.json").read_text())
+    book = json.loads((folder / BOOK).read_text())
     runs = list(book["runs"].values())
     open_ones = [run for run in runs if not run["done"]]
     now = max(open_ones or runs, key=lambda run: run["trials"], default={"trials": 0})

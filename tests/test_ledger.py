@@ -13,7 +13,7 @@ from rich.console import Console
 from test_comparing import in_this_process
 from typer.testing import CliRunner
 
-from mer_bench import cache, commands, ledger, tracking, tune, watching
+from mer_bench import cache, commands, tracking, tune, watching
 from mer_bench.cli import app
 from mer_bench.contracts import MerBenchError, Remark, UsageError
 
@@ -151,8 +151,8 @@ def test_one_in_full(study, ran, killed):
 def test_a_study_is_found_without_the_database(study):
     folder = study[0].tables
     for name in (folder.name, str(folder), study[0].run_id[:9]):
-        assert ledger.study_folder(name) == folder
-    assert ledger.study_folder("zzz") is None and ledger.study_folder("") is None
+        assert watching.find(name) == folder
+    assert watching.find("zzz") is None and watching.find("") is None
 
 
 def test_removal_asks_and_takes_tables_artifacts_and_entry(model, place):
