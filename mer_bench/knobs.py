@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mer_bench import catalog
-from mer_bench.space import Drawn, Space, T, hashed, plain, preset_changes, published
+from mer_bench.space import Drawn, Space, T, hashed, published
 
 LOOKS = 256
 FEW = 12
@@ -146,11 +146,6 @@ def tell(space: Space) -> list[Knob]:
             Knob(name, tuple(ranges), condition, not always and condition is None, usual.get(name), why.get(name, ""))
         )
     return found
-
-
-def decided(space: Space) -> dict[str, Any]:
-    """What a preset or `--set` has decided, and the search leaves alone."""
-    return {**preset_changes(space.model), **plain(space.pinned)}
 
 
 def sources(text: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ this: their conditional knobs fall back to a stream that depends on what was ask
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -101,9 +102,13 @@ class Space:
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         """Ask a trial; returns every value the space decides beyond the trial's own, decided knobs excluded."""
-        decided = {**preset_changes(self.model), **plain(self.pinned)}
-        constants = self.suggest(Pinned(trial, decided))
-        return {k: v for k, v in (constants or {}).items() if k not in decided}
+        constants = self.suggest(Pinned(trial, self.decided))
+        return {k: v for k, v in (constants or {}).items() if k not in self.decided}
+
+    @functools.cached_property
+    def decided(self) -> dict[str, Any]:
+        """What the preset and the pins have decided, by plain name."""
+        return {**preset_changes(self.model), **plain(self.pinned)}
 
     @property
     def suggest(self) -> Suggest:

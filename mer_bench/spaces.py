@@ -43,7 +43,7 @@ def show(model: Model, space: SpaceFile = "", settings: Sets = None, as_json: Js
 
     asked = Space(placed(model), parse_settings(settings or []), placed(space))
     asked.setting({})  # an unknown name in --set is told before anything is drawn
-    found, decided = knobs.tell(asked), knobs.decided(asked)
+    found, decided = knobs.tell(asked), asked.decided
     if as_json:
         told = {"model": model, "knobs": [knob.as_json() for knob in found], "decided": decided}
         typer.echo(json.dumps(told, default=str))

@@ -6,7 +6,7 @@ import pytest
 import toy
 from test_comparing import in_this_process
 
-from mer_bench import commands, finals, predictions, reproduce, selection, studies, tracking, tune
+from mer_bench import commands, finals, reproduce, studies, tracking, tune
 from mer_bench.book import Book
 from mer_bench.cli import app, parse_settings
 from mer_bench.contracts import Remark, UsageError
@@ -43,6 +43,7 @@ def trial_files(answer):
 
 def test_more_trials_leave_the_first_untouched_and_fewer_answer_from_the_record(search):
     few = search(2, refit=False)
+    assert tracking.open().client.get_run(few.run_id).data.tags["mer_bench.study"] == few.tables.name
     before = trial_files(few)
     many = search(4, refit=False)
     assert many.tables == few.tables and many.result.trials == 4 and many.run_id != few.run_id
@@ -80,12 +81,6 @@ def test_finalists_are_reported_with_their_seeds_and_reproduced(search):
     again = search(3, rules=(), seed=5, seeds=2, top=2)
     assert again.reused and again.run_id == answer.run_id and again.result.rules == result.rules
     assert reproduce.reproduce(answer.run_id, workers=1).words() == f"0 of {sum(SIZES)} clips differ"
-
-
-def test_finalists_speak_without_a_refit(search):
-    answer = search(3, seed=5, seeds=2, top=1, refit=False)
-    assert answer.result.rules["nested-no-refit"].seeds == 2
-    assert list(answer.tables.glob("refit-nested-no-refit*")) == []
 
 
 @pytest.mark.parametrize(
@@ -160,14 +155,3 @@ def test_the_command_asks_for_the_same_again(search, place, monkeypatch):
     expected = {**options, "trials": 7, "space": "s.py", "scale": "paper", "rules": ("nested",)}
     assert {name: caught[name] for name in expected} == expected
     assert caught["settings"] == parse_settings(["lr=0.001", "motion=flow"])
-
-
-def test_what_fewer_trials_choose_is_chosen_of_them_alone(search):
-    search(3, refit=False, seed=9)
-    with pytest.warns(Remark):
-        answer = search(2, refit=False, seed=9)
-    folders = {number: answer.tables / f"trial-{number:04d}" / "pass" for number in range(2)}
-    assert predictions.record(folders[0])["values"]
-    chosen = selection.at_choices(folders, selection.nested(folders)).rows
-    assert answer.chosen["nested-no-refit"].rows.equals(chosen)
-    assert tracking.open().client.get_run(answer.run_id).data.tags["mer_bench.study"] == answer.tables.name

@@ -13,16 +13,16 @@ from mer_bench import finals, fold, loso, predictions, selection, studies
 from mer_bench.finals import Finals
 from mer_bench.space import draw
 
-SIZES = (6, 5, 9, 4, 5, 6)
+SIZES = (6, 5, 9, 4, 5)
 TOP, SEEDS = 2, 3
 NAMES = ("nested", "shared")
 pytestmark = pytest.mark.filterwarnings("ignore:The y_prob values")  # they are kept as half floats
 
 
 def searched(model, folder, top=TOP, names=NAMES):
-    """Four trials and their finalists, in this process: study, trial folders, what was asked of finalists."""
+    """Three trials and their finalists, in this process: study, trial folders, what was asked of finalists."""
     question = study(model, folder, sizes=SIZES)
-    folders = {n: tried(question, n, values) for n, values in enumerate(draw(question.space, "qmc", 0, 4))}
+    folders = {n: tried(question, n, values) for n, values in enumerate(draw(question.space, "qmc", 0, 3))}
     asked = Finals(folder, 0, top, SEEDS)
     finals.train(question, folders, asked, names, 1, None)
     return question, folders, asked

@@ -86,7 +86,7 @@ def test_the_reason_is_the_comment_above_the_knob(method):
 def test_what_is_decided_is_no_knob(method):
     assert set(told(f"{method}:plain")) == {"lr", "drop", "extra"}
     assert "depth" not in told(method, depth=3) and told(method, depth=3)["heads"].when == "kind is a or b"
-    assert knobs.decided(Space(f"{method}:plain", {"recipe.lr": 0.1})) == {"kind": "c", "lr": 0.1}
+    assert Space(f"{method}:plain", {"recipe.lr": 0.1}).decided == {"kind": "c", "lr": 0.1}
 
 
 @pytest.mark.parametrize("name", catalog.names("space"))
