@@ -131,7 +131,7 @@ def result(
     return Result(
         kind=kind,
         model=shown(ready.space.model),
-        setting_name=_setting_name(kind, ready),
+        setting_name=_setting_name(kind, ready, question.get("top")),
         task=ready.task,
         task_version=facts.version,
         task_sha256=clips.sha256(table),
@@ -202,7 +202,7 @@ def _canonical(question: Mapping[str, Any]) -> str:
     return json.dumps(question, sort_keys=True, default=plain)
 
 
-def _setting_name(kind: str, ready: Ready) -> str:
+def _setting_name(kind: str, ready: Ready, top: int | None = None) -> str:
     """What was trained, in words."""
     baseline, preset = catalog.baseline(ready.space.model), catalog.split(ready.space.model)[1]
     scaled = ready.scale != PAPER_SCALE and "image_size" in model_options(baseline)
@@ -211,7 +211,8 @@ def _setting_name(kind: str, ready: Ready) -> str:
     changed = f" with {pinned}" if pinned else ""
     recipe = "published recipe" if baseline.paper and not preset else f"preset {preset}" if preset else "own recipe"
     if kind == "search":
-        return f"searched{where}{changed}; trial 0 is the {recipe}"
+        again = f"; {top} finalists trained with {ready.seeds} seeds" if top else ""
+        return f"searched{where}{changed}; trial 0 is the {recipe}{again}"
     return f"{recipe}{where}{changed}"
 
 
