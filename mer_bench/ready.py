@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mer_bench import catalog, cost, fold, inputs, inspection, loso, processes, tracking
+from mer_bench.cluster import Cluster
 from mer_bench.contracts import PAPER_SCALE, MerBenchError, Scale, Setting, UsageError
 from mer_bench.space import Space
 
@@ -23,7 +24,7 @@ Tick = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Ready:
-    """A command's settled question; `data` and `formats` are there after `with_inputs`."""
+    """A command's settled question, and `where` it runs; `data` and `formats` are there after `with_inputs`."""
 
     space: Space
     task: str
@@ -32,7 +33,7 @@ class Ready:
     setting: Setting
     device: str
     seeds: int
-    workers: int
+    where: Cluster
     tracker: tracking.Tracker
     began: float
     code: str
@@ -48,6 +49,11 @@ class Ready:
         loso.examine(self.task, self.setting)
         formats = asdict(loso.probe(self.task, self.setting, self.device)) if probed else {}
         return replace(self, data=data, formats=formats)
+
+    @property
+    def workers(self) -> processes.Workers:
+        """Processes on this machine, or those of a cluster."""
+        return self.where if self.where.address else processes.workers(self.where.workers)
 
     @property
     def question(self) -> dict[str, Any]:
@@ -97,12 +103,16 @@ def prepare(
     *,
     published: bool = False,
     space: str = "",
+    address: str | None = None,
+    gpus_per_trial: float | None = None,
 ) -> Ready:
     """Settle a command; arguments as in `commands.run`.
 
     Args:
         published: the setting is trial 0 of the model's space, which must hold it.
         space: a file with the `suggest(trial)` to search by, in place of the model's own.
+        address: of a running Ray cluster; without one everything happens on this machine.
+        gpus_per_trial: share of a GPU that a trial, or a fold on a cluster, takes.
 
     Raises:
         UsageError: an unknown name, or a number or device that cannot be.
@@ -121,7 +131,8 @@ def prepare(
         searched = replace(searched, pinned={**kept, **changed})
         setting = searched.setting(searched.default() if published else {}, size)
     count, place, code = processes.workers(workers), usable(device), catalog.fingerprint(searched.model)
-    return Ready(searched, task, scale, size, setting, place, seeds, count, tracking.open(), began, code)
+    where = Cluster(workers if address else count, address, gpus_per_trial, place)
+    return Ready(searched, task, scale, size, setting, place, seeds, where, tracking.open(), began, code)
 
 
 def files(setting: Setting) -> dict[str, str]:

@@ -145,9 +145,10 @@ def score(file: str | Path, task: str, *, partial: bool = False, add: str = "") 
         parameters=None,
         seconds=0.0,
         device="",
-        banner=" ".join(filter(None, (facts.banner, *notes))),
+        banner=facts.banner,
         question=question,
         versions={"mer-bench": importlib.metadata.version("mer-bench")},
+        notes=notes,
     )
     return Scored(result, len(table), notes, _record(result, rows) if add else "")
 

@@ -156,7 +156,7 @@ def test_strict_canary_an_error_in_another_fold_takes_no_candidate_away(monkeypa
 def worked(question, number):
     """A trial as a worker runs it, without Ray."""
     for place in range(len(question.folds)):
-        if tune._attempt(question, number, place) is None:
+        if tune._attempt(question, number, place, "me") is None:
             break
     return trials.close(question, number, trials.COMPLETE)
 

@@ -80,6 +80,18 @@ def test_table_has_one_row_per_number():
     assert scores.filter(corpus="samm", metric="uar")["value"].to_list() == [0.4]
 
 
+def test_intervals_stand_beside_uar_and_accuracy_too():
+    ends = {"uar": (0.4, 0.7), "accuracy": (0.5, 0.8)}
+    found = result(rules={"last": rule(0.6, intervals=ends, per_corpus={"samm": {"uar": 0.4}})})
+    scores = {(row["corpus"], row["metric"]): (row["low"], row["high"]) for row in table(found).to_dicts()}
+    assert scores["", "uar"] == (0.4, 0.7) and scores["", "accuracy"] == (0.5, 0.8) and scores["", "uf1"] == (0.5, 0.68)
+    assert scores["samm", "uar"] == scores["", "weighted_f1"] == (None, None)
+    (row,) = rows(finished(found)).to_dicts()
+    assert [row[name] for name in ("uar_low", "uar_high", "accuracy_low", "accuracy_high")] == [0.4, 0.7, 0.5, 0.8]
+    (old,) = rows(finished(result(rules={"last": rule(0.6)}))).to_dicts()
+    assert old["uar_low"] is old["accuracy_high"] is None
+
+
 def test_rows_one_per_run_and_rule_honest_first_best_first():
     found = rows(finished(result(), study()))
     assert dict(found.schema) == ROWS

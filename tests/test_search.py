@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import catalog, commands, predictions, selection, studies, tracking
+from mer_bench import catalog, cluster, commands, predictions, selection, studies, tracking
 from mer_bench.contracts import UsageError
 from mer_bench.space import Space, draw
 
@@ -22,7 +22,14 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def twice(place):
+def running(place):
+    """One Ray for all searches of this file, as a caller may have one of their own; elsewhere a search starts it."""
+    with cluster.joined(cluster.Cluster(2)):
+        yield
+
+
+@pytest.fixture(scope="module")
+def twice(place, running):
     """The same strict search, by two workers and by one."""
     options = {"trials": 4, "sampler": "qmc", "fresh": True, "settings": {"epochs": 3}}
     return [commands.search(str(place / "tiny.py"), "synth-3", workers=workers, **options) for workers in (2, 1)]
@@ -106,7 +113,7 @@ def test_refits_train_on_every_subject_but_one_and_repeat_the_choice(twice):
     assert {fold: end for fold, end in ends.iter_rows()} == {fold: epoch for fold, (_, epoch) in choices.items()}
 
 
-def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place):
+def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place, running):
     broken = toy.MODEL.replace('"hidden", [4, 6, 8]', '"hidden", [6, -1]')
     (place / "broken.py").write_text(broken)
     answer = commands.search(str(place / "broken.py"), "synth-3", trials=6, workers=1, refit=False, race=False)
@@ -119,7 +126,7 @@ def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place):
     assert failed and all("RuntimeError" in run.data.params["reason"] for run in failed)
 
 
-def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_goes_on(place):
+def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_goes_on(place, running):
     """Eight trials of which half cannot learn: these are dropped, and the workers that ran them go on with others."""
     racer = toy.MODEL.replace('"lr", 1e-3, 1e-1, log=True', '"lr", 1e-7, 1e-1, log=True')
     (place / "racer.py").write_text(racer)
