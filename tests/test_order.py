@@ -23,7 +23,7 @@ REPORTS = (
 SEARCH = ("space", "knobs", "studies", "trials", "finals", "racing", "proposer", "control", "tune")
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "options",
-    "book", "searches", "commands", "comparing", "reproduce", "probing", "planning", "watching", "ledger", "progress",
+    "book", "searches", "commands", "comparing", "reproduce", "probing", "planning", "watching", "recorded", "progress",
     "data", "terms", "checks", "runs", "spaces", "plans", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)

@@ -22,7 +22,7 @@ FEW = {"sampler": "qmc", "workers": 1, "refit": False, "rules": ("nested-no-refi
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("ledger")
+    folder = tmp_path_factory.mktemp("recorded")
     (folder / "tiny.py").write_text(toy.MODEL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
