@@ -77,6 +77,7 @@ def search(question: dict[str, Any], as_json: Json = False) -> None:
     with progress() as tick:
         answer = commands.search(**question, tick=tick)
     _show(answer, as_json)
+    print(commands.study_page(answer), file=sys.stderr)
 
 
 @app.command()
@@ -150,7 +151,8 @@ def report(
 
     found = commands.recorded(tracking.open(), task)
     files = commands.write(found, folder, task, against)
-    _console().print(leaderboard.screen(found))
+    if found:
+        _console().print(leaderboard.screen(found))
     for file in files:
         print(file, file=sys.stderr)
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mer_bench import loso, metrics, predictions, selection, studies, trials
+from mer_bench import loso, metrics, predictions, processes, selection, studies, trials
 from mer_bench.selection import DIGITS, Choice
 from mer_bench.studies import Final, Study
 
@@ -75,7 +75,7 @@ def train(
     folders: Mapping[int, Path],
     finals: Finals,
     names: Sequence[str],
-    workers: int,
+    workers: processes.Workers,
     tick: loso.Tick | None,
 ) -> None:
     """Train the finalists of these rules with the further seeds; what is on record is not trained again.

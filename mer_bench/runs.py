@@ -31,7 +31,9 @@ def show_list(
 
     if status and status not in COLOURS:
         raise UsageError(f"unknown status {status!r}; known: {', '.join(COLOURS)}")
-    found = [one for one in recorded.everything(tracking.open()) if task in ("", one.task) and status in ("", one.status)]
+    found = [
+        one for one in recorded.everything(tracking.open()) if task in ("", one.task) and status in ("", one.status)
+    ]
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in found], allow_nan=False))
     elif not found:

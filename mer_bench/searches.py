@@ -1,7 +1,8 @@
 """A search as a command: find its study or start one, run what is missing, conclude, record.
 
-A study is named by the hash of its question (space, task, sampler, seed, sizes; not the number of trials), so asking
-again continues it: more trials go on from those that are there, and two spaces never merge.
+A study is named by the hash of its question (space, task, sampler, seed, sizes; not the number of trials) and of the
+harness's code, so asking again continues it: more trials go on from those that are there, and neither two spaces nor
+trials of two harnesses ever merge.
 """
 
 from __future__ import annotations
@@ -12,9 +13,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, cache, finals, hindsight, loso, studies, tracking, trials, tune
+from mer_bench import (
+    answers,
+    attachments,
+    cache,
+    finals,
+    hindsight,
+    loso,
+    provenance,
+    shelf,
+    studies,
+    tracking,
+    trials,
+    tune,
+)
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.book import Book
+from mer_bench.cluster import Cluster
 from mer_bench.contracts import Remark, UsageError
 from mer_bench.evidence import Curve, Trial
 from mer_bench.options import Options
@@ -67,10 +82,11 @@ def search(
     study = study_of(ready, asked, place(ready, question, asked))
     with _alone(study.folder):
         book = Book.open(study, question)
+        shelf.introduce(study, shown(ready.space.model))
         run_id, finished = book.run_of(asked, ready, study)
         with _open_run(ready, run_id, finished):
             watch = Watch(ready.tracker, run_id, study, tick)
-            ended = _trained(study, ready.workers, asked, watch.catch_up())
+            ended = _trained(study, ready.where, asked.budget, watch.catch_up())
             folders = trials.candidates(study)
             best = _finals(study, folders, ready, asked, wanted, tick)
             refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
@@ -80,7 +96,7 @@ def search(
             found = answers.result("search", ready, whole, chosen, beside, study, ended)
             if not finished:
                 attachments.finish(ready.tracker, run_id, found, study.folder, chosen)
-                book.finished(asked.sought(seeds))
+                book.finished(asked.sought(seeds), len(ended))
     return Answer(run_id, found, study.folder, chosen, reused=finished)
 
 
@@ -97,17 +113,19 @@ def settled(
     tick: Tick | None,
 ) -> tuple[Ready, dict[str, Any]]:
     """The command with its inputs prepared, and what decides its study's trials, except how many; as in `search`."""
-    ready = prepare(model, task, settings, scale, device, seeds, workers, published=True, space=space)
+    basics = model, task, settings, scale, device, seeds, workers
+    where = asked.address, asked.gpus_per_trial
+    ready = prepare(*basics, published=True, space=space, address=where[0], gpus_per_trial=where[1])
     ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
     return ready, _question(ready, asked)
 
 
-def _trained(study: studies.Study, workers: int, asked: Options, watch: Callable[[Ended], None]) -> list[Ended]:
+def _trained(study: studies.Study, where: Cluster, budget: float | None, watch: Callable[[Ended], None]) -> list[Ended]:
     """The study's trials, ended; nothing is started if they are on record."""
     there = trials.everything(study)
     if len(there) == study.trials and trials.candidates(study):
         return there
-    return tune.search(study, tune.Cluster(workers, asked.address, asked.gpus_per_trial), watch, asked.budget)
+    return tune.search(study, where, watch, budget)
 
 
 def _finals(
@@ -180,7 +198,8 @@ def _question(ready: Ready, asked: Options) -> dict[str, Any]:
 def place(ready: Ready, question: Mapping[str, Any], asked: Options) -> Path:
     """The study's folder: the newest of this question, or a new one; it need not exist."""
     name = shown(ready.space.model).replace(":", "-")
-    stem = f"{name}-{ready.task}-{cache.key({'model': ready.space.model, 'task': ready.task, **question})[:8]}"
+    told = {"model": ready.space.model, "task": ready.task, "harness": provenance.harness(), **question}
+    stem = f"{name}-{ready.task}-{cache.key(told)[:8]}"
     count = 1
     while (tracking.tables() / _nth(stem, count + 1)).is_dir():
         count += 1

@@ -14,8 +14,8 @@ seal of a pass, and `hindsight` does, which chooses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,10 @@ RUN_RULES = ("last", "inner", "oracle-epoch", "oracle-global-epoch", "oracle-mmn
 STUDY_RULES = ("nested", "nested-no-refit", "shared", "shared-no-refit", "oracle-trial")
 GIVEN = "given-weights"
 """Of weights from files: they speak as they are, and how they were chosen is not known."""
+SELF_REPORTED = "self-reported"
+"""Of predictions from files, likewise."""
+UNVERIFIED = (GIVEN, SELF_REPORTED)
+"""What was made elsewhere stands below what was made here, and is compared with nothing."""
 NEIGHBOURS = 1
 DIGITS = 9
 """Scores and losses that differ by less are ties; else the last bit of a mean, which depends on its order, decides."""
@@ -47,10 +51,17 @@ class Chosen:
     """The test rows a rule lets speak: one row per (seed, clip), with `prediction`.
 
     `accuracy_rows` differs from `rows` for `oracle-mmnet` alone, whose accuracy and F1 come from different epochs.
+    `stand_ins` counts trainings that diverged when repeated, whose fold speaks as it was trained before.
     """
 
     rows: pl.DataFrame
     accuracy_rows: pl.DataFrame
+    stand_ins: int = 0
+
+    def without(self, folds: Collection[str]) -> Chosen:
+        """The same less the rows of some folds, of every seed."""
+        kept = ~pl.col("fold").is_in(list(folds))
+        return replace(self, rows=self.rows.filter(kept), accuracy_rows=self.accuracy_rows.filter(kept))
 
 
 def is_leaky(rule: str) -> bool:
@@ -156,7 +167,7 @@ def refitted(
     rows = [last(folder).rows]
     for (again, fold), choice in sorted(stand_in.items()):
         rows.append(_stand_in(folders, fold, choice, seed, again))
-    return _same(pl.concat(rows).sort("seed", "clip"))
+    return replace(_same(pl.concat(rows).sort("seed", "clip")), stand_ins=len(stand_in))
 
 
 def repeated(
@@ -174,15 +185,16 @@ def repeated(
             diverged, the first seed's rows speak under its name.
         seeds: the first and the further ones.
     """
-    rows = [at_choices(folders, choices).rows]
+    rows, lost = [at_choices(folders, choices).rows], 0
     for further in seeds[1:]:
         for (_, fold), choice in sorted(choices.items()):
             place = again.get((further, fold))
             if place is None:
                 rows.append(_stand_in(folders, fold, choice, seeds[0], further))
+                lost += 1
             else:
                 rows.append(_predict(_at(predictions.open_test(place), {(further, fold): choice.epoch})))
-    return _same(pl.concat(rows).sort("seed", "clip"))
+    return replace(_same(pl.concat(rows).sort("seed", "clip")), stand_ins=lost)
 
 
 def _stand_in(folders: Mapping[int, Path], fold: str, choice: Choice, seed: int, again: int) -> pl.DataFrame:

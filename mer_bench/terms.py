@@ -39,6 +39,7 @@ Workers = Annotated[int | None, typer.Option(help="Processes or trials at the sa
 SearchWorkers = Annotated[
     int | None, typer.Option("--workers", "--trials-in-flight", help="Trials at the same time; one a core by default.")
 ]
+Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; auto finds this machine's.")]
 Race = Annotated[
     bool | None,
     typer.Option("--race/--no-race", help="Drop trials by their first folds; by default with tpe, which is adaptive."),
@@ -67,6 +68,7 @@ def evaluation(
     weights_dir: Annotated[
         Path | None, typer.Option("--weights-dir", help="Train nothing: one file of weights per held-out subject.")
     ] = None,
+    address: Address = None,
     workers: Workers = None,
 ) -> dict[str, Any]:
     """What `commands.run` is asked for."""
@@ -80,6 +82,7 @@ def evaluation(
         "scale": scale,
         "keep_weights": keep_weights,
         "weights_dir": weights_dir,
+        "address": address,
         "workers": workers,
     }
 
@@ -110,7 +113,7 @@ def study(
     trial_timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Give a trial up after this.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was stopped.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start another, though one is on record.")] = False,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; auto finds this machine's.")] = None,
+    address: Address = None,
     gpus_per_trial: Annotated[float | None, typer.Option(help="Share of a GPU that a trial takes.")] = None,
     workers: SearchWorkers = None,
 ) -> dict[str, Any]:

@@ -113,9 +113,13 @@ class Tracker:
         return run_id
 
     def trials_of(self, study: str) -> set[int]:
-        """Numbers of a study's trials that are recorded."""
+        """Numbers of a study's trials that are recorded; what a killed driver recorded by half is deleted."""
         query = f"tags.`mer_bench.kind` = 'trial' and tags.`mer_bench.study` = '{study}'"
-        return {int(run.data.tags["mer_bench.trial"]) for run in self._search(query)}
+        found = list(self._search(query))
+        for run in found:
+            if run.info.status == "RUNNING":
+                self.client.delete_run(run.info.run_id)
+        return {int(run.data.tags["mer_bench.trial"]) for run in found if run.info.status != "RUNNING"}
 
     def trial_runs(self, study: str = "", parent: str = "") -> list[str]:
         """Ids of the trials recorded for a study, or under a run."""
@@ -277,7 +281,10 @@ def held(run_id: str) -> Iterator[Path]:
     folder = tables() / run_id
     folder.parent.mkdir(parents=True, exist_ok=True)
     with cache.claimed(folder):
-        yield folder
+        try:
+            yield folder
+        finally:
+            folder.with_name(f".{folder.name}.lock").unlink()
 
 
 @contextmanager
