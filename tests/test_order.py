@@ -27,7 +27,7 @@ SEARCH = (
 )  # fmt: skip
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "options",
-    "book", "searches", "pending", "commands", "comparing", "reproduce", "probing", "planning", "watching", "roster",
+    "book", "searches", "pending", "commands", "comparing", "reproduce", "probing", "planning", "watching", "recorded",
     "progress", "data", "terms", "checks", "runs", "spaces", "plans", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
