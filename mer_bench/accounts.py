@@ -83,7 +83,7 @@ def rules(ledger: Ledger) -> Table:
         text = f"{number(score.uf1)} {bounds(*score.uf1_interval)}"
         above = "yes" if low > chance else "no"
         trained = TRAINED_ON.get(score.trained_on, score.trained_on)
-        gap = _more(result, score.uf1, score.trained_on)
+        gap = Cell(DASH) if rule.startswith("nested") else _more(result, score.uf1, score.trained_on)
         rows.append(
             (word(_named(result, rule)), Cell(text, score.uf1), digits(chance), word(above), gap, word(trained))
         )
