@@ -247,7 +247,7 @@ def facts(ledger: Ledger) -> list[tuple[str, str]]:
         found += [("started", ledger.finished.started.strftime("%Y-%m-%d %H:%M UTC"))]
         found += [("took", duration(result.seconds)), ("run", ledger.finished.run_id)]
         found += [("versions", ", ".join(f"{k} {str(v)[:16]}" for k, v in sorted(result.versions.items())))]
-    return found
+    return [(label, text) for label, text in found if text]
 
 
 def published(ledger: Ledger) -> str:
