@@ -26,7 +26,7 @@ from typing import Any
 
 from mer_bench import cache, loso, predictions, selection
 from mer_bench.contracts import MerBenchError
-from mer_bench.fold import train
+from mer_bench.fold import train, view_of
 from mer_bench.studies import Study
 
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
@@ -110,6 +110,11 @@ class FoldRecord:
 
     loss: float | None
     diverged: str
+
+
+def prepare(study: Study, number: int) -> None:
+    """Have a trial's inputs ready on this node: drawn and cropped once there, then read from its disk."""
+    view_of(study.task, study.space.setting(values(study, number) or {}, study.scale).view)
 
 
 def run_fold(study: Study, number: int, place: int, worker: str = "") -> FoldRecord | None:
