@@ -20,7 +20,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def run_fold(study: Study, number: int, place: int, worker: str = "") -> FoldRec
             raise MerBenchError(f"the worker died {deaths} times in fold {study.folds[place]}; is there memory enough?")
         given = values(study, number)
         assert given is not None
-        done = train(study.training(study.folds[place], given))
+        done = replace(train(study.training(study.folds[place], given)), state=None)
         _first_stands(path, lambda: loso.write(path, [done], {"trial": number}))
     return fold_record(path)
 
