@@ -56,8 +56,17 @@ def names(kind: str) -> list[str]:
 
 def _files(kind: str) -> dict[str, Path]:
     """Name -> file; a user's own corpora lie in the cache folder and cannot take a name of the project's."""
-    places = [home() / FOLDERS[kind], folder(kind)] if kind == "dataset" else [folder(kind)]
-    return {p.stem: p for place in places for p in place.glob("*.py") if not p.stem.startswith("_")}
+    return {p.stem: p for place in _places(kind) for p in place.glob("*.py") if not p.stem.startswith("_")}
+
+
+def _file(kind: str, name: str) -> Path | None:
+    """The file of that name, if there is one."""
+    places = () if name.startswith("_") or "/" in name else reversed(_places(kind))
+    return next((path for place in places if (path := place / f"{name}.py").is_file()), None)
+
+
+def _places(kind: str) -> list[Path]:
+    return [home() / FOLDERS[kind], folder(kind)] if kind == "dataset" else [folder(kind)]
 
 
 def dataset(name: str) -> Dataset:
@@ -204,10 +213,10 @@ def _constant(kind: str, name: str, constant: str, of: type) -> Any:
     if kind == "baseline" and own.suffix == ".py":
         if not own.is_file():
             raise UsageError(f"no file {name}; give a path to a .py file that ends in BASELINE = Baseline(...)")
-        path = own.resolve()
-    elif name in _files(kind):
-        path = _files(kind)[name]
+        path: Path | None = own.resolve()
     else:
+        path = _file(kind, name)
+    if path is None:
         raise UsageError(f"unknown {kind} {name!r}; known: {', '.join(names(kind))}")
     found = getattr(load(kind, path), constant, None)
     if not isinstance(found, of):
