@@ -6,7 +6,6 @@ command that needs them, so `--help` is quick.
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 import warnings
@@ -16,9 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from mer_bench import checks, data
+from mer_bench import checks, data, uses
 from mer_bench.contracts import MerBenchError, Remark, UsageError
 from mer_bench.progress import progress
+from mer_bench.uses import parse_settings
 
 if TYPE_CHECKING:
     from mer_bench.answers import Answer
@@ -275,25 +275,7 @@ def asked(task: str, train: str, test: str, no_mends: bool, apex: str) -> str:
 
 
 checks.register(app)
-
-
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """`name=value` pairs; values are Python literals, and anything else is a word.
-
-    Raises:
-        UsageError: a pair without `=`.
-    """
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {pair!r} should read NAME=VALUE")
-        literal = {"true": "True", "false": "False"}.get(text, text)
-        try:
-            found[name] = ast.literal_eval(literal)
-        except (ValueError, SyntaxError):
-            found[name] = text
-    return found
+uses.register(app)
 
 
 def duration(option: str, text: str | None) -> float | None:

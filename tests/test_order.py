@@ -11,19 +11,21 @@ WORDS = (
     "catalog", "classical",
 )  # fmt: skip
 PIXELS = (
-    "cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "footage", "inspection",
+    "cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "video", "spotting",
+    "footage", "inspection",
 )  # fmt: skip
 PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
-TRAINING = ("batches", "trainer", "fold", "loso", "cost")
+TRAINING = ("batches", "trainer", "fold", "loso", "cost", "weights")
 RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
 REPORTS = (
-    "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
+    "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "sighting",
+    "leaderboard",
 )  # fmt: skip
 SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "searches",
-    "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
+    "commands", "comparing", "reproduce", "fitting", "predicting", "progress", "data", "checks", "uses", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
