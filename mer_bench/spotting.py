@@ -5,13 +5,14 @@
            ─► less the head's own motion ─► d(t), displacement of the skin in inter-ocular distances
     curve  |d(t) - d before and after|, root mean square over the cells        apex: its highest frame
 
-*The head.* A moving plane's flow has eight parameters; as Black and Yacoob (ICCV 1995) do for faces, they are fitted
-robustly, so that the larger part of the face that moves as one decides and the muscles that do not are left over.
+*The head* is a rigid ellipsoid (Basu, Essa, Pentland, ICPR 1996), seen from afar: shifts, scale and the three turns make
+six patterns of flow. They are fitted robustly (as Black and Yacoob, ICCV 1995, fit a plane), so that the larger part of
+the face, which moves as one, decides, and the muscles are left over.
 *The contrast* with what was before and after, and not with the first frame alone, is that of Moilanen, Zhao and
 Pietikainen (ICPR 2014, "feature difference"), taken on flow instead of LBP histograms and weighed by distance where
 one side is short: slow drift cancels, and a clip that begins at its onset can be read. *Blinks* are larger than any
 micro-expression: the lids and what surrounds them are left out, brows are not. `REACH` and what else is fixed here was
-set by looking at drawn clips (`reports/spotting.md` has how well it finds the apex of others).
+set on drawn clips; `reports/spotting.md` has how often it finds the apex in others.
 """
 
 from __future__ import annotations
@@ -34,16 +35,18 @@ SEEN = 640
 """Pixels of the longer side at which the face is looked for."""
 REACH = 0.3
 """Seconds before and after a frame that it is compared with: a micro-expression rises and falls within that time."""
-SMOOTH = 0.01
+SMOOTH = 0.015
 """Seconds, the deviation of the smoothing over time."""
 FOOT = 0.1
 """The movement begins and ends where the curve has this share of its height."""
 CLEAR = 3.0
 """A movement is clear if its height is so many times what the curve is elsewhere."""
-LIDS = 0.42, 0.20
+LIDS = 0.35, 0.20
 """Half axes of what is left out around each eye, inter-ocular distances; the brow lies above."""
-FACE = 0.85, 1.0, 0.45
+FACE = 0.7, 0.95, 0.5
 """Half axes of what counts as face, and how far below the eyes its middle lies."""
+HEAD = 1.25, 1.5, 0.45
+"""Likewise of the ellipsoid that stands for the head; only its shape matters, not its depth."""
 ROUNDS = 6
 
 
@@ -191,7 +194,7 @@ def skin(motion: np.ndarray) -> np.ndarray:
     """(frames, GRID, GRID, 2) -> (frames, cells used, 2): what is left when the head's own motion is taken off."""
     x, y = places()
     used = kept_cells()
-    across, down = _planar(x[used], y[used])
+    across, down = _rigid(x[used], y[used])
     seen = motion[:, used].astype(np.float64)
     weights = np.ones(seen.shape[:2])
     rest = seen
@@ -204,15 +207,18 @@ def skin(motion: np.ndarray) -> np.ndarray:
     return rest
 
 
-def _planar(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each of the eight parameters of a moving plane does to u and to v, (cells, 8) each."""
+def _rigid(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each of six motions of the head does to u and to v, (cells, 6) each.
+
+    To the right, down, nearer, turned in the picture, turned sideways, nodded; the last two move what is near most.
+    """
     one, none = np.ones_like(x), np.zeros_like(x)
-    across = np.stack([one, x, y, none, none, none, x * x, x * y], 1)
-    return across, np.stack([none, none, none, one, x, y, x * y, y * y], 1)
+    near = np.sqrt(np.maximum(1 - (x / HEAD[0]) ** 2 - ((y - HEAD[2]) / HEAD[1]) ** 2, 0))
+    return np.stack([one, none, x, -y, near, none], 1), np.stack([none, one, y, x, none, near], 1)
 
 
 def _fit(across: np.ndarray, down: np.ndarray, seen: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(frames, 8): weighted least squares of every frame."""
+    """(frames, 6): weighted least squares of every frame."""
     pairs = across[:, :, None] * across[:, None] + down[:, :, None] * down[:, None]
     left = np.tensordot(weights, pairs, axes=1)
     right = (weights * seen[..., 0]) @ across + (weights * seen[..., 1]) @ down
