@@ -5,7 +5,7 @@
            ─► less the head's own motion ─► d(t), displacement of the skin in inter-ocular distances
     curve  |d(t) - d before and after|, root mean square over the cells        apex: its highest frame
 
-*The head* is a rigid ellipsoid (Basu, Essa, Pentland, ICPR 1996), seen from afar: shifts, scale and the three turns make
+*The head* is a rigid ellipsoid (Basu, Essa, Pentland, ICPR 1996), seen from afar: shifts, scale and three turns make
 six patterns of flow. They are fitted robustly (as Black and Yacoob, ICCV 1995, fit a plane), so that the larger part of
 the face, which moves as one, decides, and the muscles are left over.
 *The contrast* with what was before and after, and not with the first frame alone, is that of Moilanen, Zhao and

@@ -1,8 +1,8 @@
 """Does `predict` find the apex? Drawn clips of people that no model has seen, as videos, and what is spotted in them.
 
-    python tests/benchmarks/spotting.py [--clips 50] [--seed 2027] [--model ridge_flow] [--keep FOLDER]
+    python tests/benchmarks/spotting.py [--clips 50] [--seeds 3001 3002] [--model ridge_flow] [--keep FOLDER]
 
-`fit` trains the model on `synth-3`; the clips are drawn with the same settings from another seed, so that faces,
+`fit` trains the model on `synth-3`; the clips are drawn with the same settings from other seeds, so that faces,
 subjects and movements are others, and written as .mp4 (MPEG-4 part 2, as OpenCV writes it). An apex counts as found if
 it lies within a tenth of the clip's length, onset to offset, from the true one. SYNTHETIC avatar faces: what is found
 here says how well the method follows its own world, not how well it does on people.
@@ -48,32 +48,48 @@ def written(file, images, fps):
     writer.release()
 
 
+def asked(weights, folder, count, seed):
+    """Errors (clips, 3) of onset, apex and offset in clip lengths, and whether the class is right."""
+    errors, right = [], []
+    for file, onset, apex, offset, said in videos(folder, count, seed):
+        found = predicting.predict(file, weights, out=file.with_suffix(".html"))
+        keys, length = found.seen.keys, offset - onset + 1
+        errors.append([(keys[k] - true) / length for k, true in zip(KEYS, (onset, apex, offset), strict=True)])
+        right.append(found.seen.answer == said)
+    return np.array(errors), np.array(right)
+
+
+def told(name, errors, right):
+    """One line."""
+    away = np.abs(errors)
+    found, count = int((away[:, 1] <= NEAR).sum()), len(away)
+    medians = ", ".join(f"{key} {value:.1%}" for key, value in zip(KEYS, np.median(away, 0), strict=True))
+    classes = f"classes right {right.sum()} of {count}"
+    print(
+        f"{name}: apex found in {found} of {count} ({found / count:.1%}); median error {medians}; {classes}", flush=True
+    )
+
+
 def main():
     """Print the figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--clips", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=2027)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[3001])
     parser.add_argument("--model", default="ridge_flow")
     parser.add_argument("--keep", type=Path)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = asked.keep or Path(temporary)
+        folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         weights = folder / "weights.safetensors"
-        fitting.fit(asked.model, "synth-3", weights)
-        errors, right = [], []
-        for file, onset, apex, offset, said in videos(folder, asked.clips, asked.seed):
-            found = predicting.predict(file, weights, out=file.with_suffix(".html"))
-            keys, length = found.seen.keys, offset - onset + 1
-            errors.append([(keys[k] - true) / length for k, true in zip(KEYS, (onset, apex, offset), strict=True)])
-            right.append(found.seen.answer == said)
-            print(f"{file.name}: true {onset} {apex} {offset}, spotted {[keys[k] for k in KEYS]}", flush=True)
-    away = np.abs(np.array(errors))
-    found = int((away[:, 1] <= NEAR).sum())
-    print(f"apex within {NEAR:.0%} of the clip's length: {found} of {len(away)} ({found / len(away):.0%})")
-    medians = ", ".join(f"{key} {value:.1%}" for key, value in zip(KEYS, np.median(away, 0), strict=True))
-    print(f"median error in clip lengths: {medians}")
-    print(f"{asked.model}, trained on synth-3: {sum(right)} of {len(right)} classes right")
+        print(fitting.fit(options.model, "synth-3", weights).words())
+        parts = []
+        for seed in options.seeds:
+            place = folder / str(seed)
+            place.mkdir(exist_ok=True)
+            parts.append(asked(weights, place, options.clips, seed))
+            told(f"seed {seed}", *parts[-1])
+        told("all", *(np.concatenate(side) for side in zip(*parts, strict=True)))
 
 
 KEYS = ("onset", "apex", "offset")
