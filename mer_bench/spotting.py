@@ -43,7 +43,7 @@ CLEAR = 3.0
 """A movement is clear if its height is so many times what the curve is elsewhere."""
 LIDS = 0.35, 0.20
 """Half axes of what is left out around each eye, inter-ocular distances; the brow lies above."""
-FACE = 0.7, 0.95, 0.5
+FACE = 0.75, 1.0, 0.45
 """Half axes of what counts as face, and how far below the eyes its middle lies."""
 HEAD = 1.25, 1.5, 0.45
 """Likewise of the ellipsoid that stands for the head; only its shape matters, not its depth."""
@@ -137,7 +137,7 @@ def spot(footage: Iterable[tuple[int, np.ndarray]], fps: float) -> Spotted:
         fps: frames a second.
 
     Raises:
-        MerBenchError: no face is found for longer than two frames.
+        MerBenchError: no face is found for longer than two frames, or nothing moves.
     """
     follower, every, last = _Follower(fps), max(1, round(BEAT * fps)), None
     for count, (number, image) in enumerate(footage):
@@ -154,6 +154,8 @@ def spot(footage: Iterable[tuple[int, np.ndarray]], fps: float) -> Spotted:
         )
     best = max(follower.stretches, key=lambda stretch: float(stretch.curve.max()))
     at = int(best.curve.argmax())
+    if not best.curve[at] > 0:
+        raise MerBenchError(f"nothing moves in {follower.frames} frames: do they show one picture?")
     first, end = feet(best.curve, at, reach(fps))
     curve = {n: float(v) for s in follower.stretches for n, v in zip(s.numbers, s.curve, strict=True)}
     onset, apex, offset = (best.numbers[i] for i in (first, at, end))

@@ -25,7 +25,7 @@ from mer_bench.contracts import MerBenchError, Remark, UsageError
 LONGEST = 20_000
 """Frames; a longer recording is for cutting first."""
 FASTEST = 10_000.0
-QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
+QUIET = "OPENCV_FFMPEG_LOGLEVEL", "-8"
 """A file that cannot be read is told in one line, here, and not by the decoder's own."""
 
 
@@ -143,9 +143,12 @@ def _folder(place: Path, fps: float | None) -> Video:
 
 
 def _opened(place: Path) -> Any:
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    capture = cv2.VideoCapture(str(place), cv2.CAP_FFMPEG)
+    os.environ.setdefault(*QUIET)
+    before = cv2.utils.logging.setLogLevel(0)  # type: ignore[attr-defined]
+    try:
+        capture = cv2.VideoCapture(str(place), cv2.CAP_FFMPEG)
+    finally:
+        cv2.utils.logging.setLogLevel(before)  # type: ignore[attr-defined]
     if not capture.isOpened():
         raise _unreadable(place)
     return capture
