@@ -67,7 +67,7 @@ class Ranked:
         """Arrays that decide as the fitted classifier does, if it is linear; for `restore`."""
         if len(self.classes) < 2:
             return {"classes": self.classes}
-        weights, offsets = np.asarray(self.classifier.coef_), np.asarray(self.classifier.intercept_)
+        weights, offsets = np.atleast_2d(self.classifier.coef_), np.atleast_1d(self.classifier.intercept_)
         pairs = len(self.classes) > 2 and getattr(self.classifier, "decision_function_shape", "") == "ovr"
         return {"classes": self.classes, "weights": weights, "offsets": offsets, "pairs": np.array(pairs)}
 
@@ -92,6 +92,6 @@ def _votes(said: np.ndarray, classes: int) -> np.ndarray:
     """
     first, second = np.triu_indices(classes, 1)
     sides = np.eye(classes)[first] - np.eye(classes)[second]
-    votes = (said >= 0) @ (sides > 0) + (said < 0) @ (sides < 0)
+    votes = (said >= 0) @ (sides > 0).astype(float) + (said < 0) @ (sides < 0).astype(float)
     sure = said @ sides
     return np.asarray(votes + sure / (3 * (np.abs(sure) + 1)))
