@@ -58,6 +58,14 @@ class BiWOOF:
         """`uv` (N, S, S, 2) float32, or what `describe` made of it -> (N, num_classes), rows sum to 1."""
         return self.svm.predict_proba(described(self, inputs)[FEATURES])
 
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays for `restore`."""
+        return self.svm.keep()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Decide as the model that was kept."""
+        self.svm.restore(arrays)
+
 
 def histograms(u: np.ndarray, v: np.ndarray, blocks: int, bins: int) -> np.ndarray:
     """(H, W) each -> (blocks * blocks * bins,) float32 of length 1, or of zeros where nothing moves.

@@ -40,6 +40,14 @@ class FlowSVM:
         """`flow` (N, S, S, 3) uint8 -> (N, num_classes), rows sum to 1."""
         return self.svm.predict_proba(_values(inputs))
 
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays for `restore`."""
+        return self.svm.keep()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Decide as the model that was kept."""
+        self.svm.restore(arrays)
+
 
 def _values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     flow = np.asarray(inputs["flow"], dtype=np.float64)

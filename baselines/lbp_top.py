@@ -59,6 +59,14 @@ class LBPTOP:
         """`clip` (N, T, S, S) uint8, or what `describe` made of it -> (N, num_classes), rows sum to 1."""
         return self.svm.predict_proba(described(self, inputs)[FEATURES])
 
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays for `restore`."""
+        return self.svm.keep()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Decide as the model that was kept."""
+        self.svm.restore(arrays)
+
 
 def histograms(clip: np.ndarray, radii: tuple[int, ...], blocks: int) -> np.ndarray:
     """(T, H, W) -> (blocks * blocks * 3 * 16,) float32: by block row, block column, plane (XY, XT, YT) and code.

@@ -37,6 +37,14 @@ class RidgeFlow:
         """`flow` (N, S, S, 3) uint8 -> (N, num_classes), rows sum to 1."""
         return self.ridge.predict_proba(_values(inputs))
 
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays for `restore`."""
+        return self.ridge.keep()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Decide as the model that was kept."""
+        self.ridge.restore(arrays)
+
 
 def _values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
     flow = np.asarray(inputs["flow"], dtype=np.float64)

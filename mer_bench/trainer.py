@@ -120,6 +120,7 @@ def fit(
     names: tuple[str | int, ...],
     precision: Precision,
     stop_after: int | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """Train on `rows[0]`, score `rows[1]` (validation) and `rows[2]` (test) after each epoch.
 
@@ -132,6 +133,7 @@ def fit(
         names: what this training is called; every random decision is seeded from it.
         precision: from `probe`.
         stop_after: stop the schedule after this epoch (refits).
+        told: called with (epochs done, epochs).
 
     Raises:
         Diverged: the loss, a validation clip's probability or a weight is not finite.
@@ -144,7 +146,8 @@ def fit(
         weights = class_weights(recipe, data.labels[train], classes)
         criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=recipe.label_smoothing)
         said: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for epoch in range(recipe.epochs if stop_after is None else stop_after + 1):
+        epochs = recipe.epochs if stop_after is None else stop_after + 1
+        for epoch in range(epochs):
             torch.manual_seed(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
             loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
@@ -155,6 +158,8 @@ def fit(
             if not all(torch.isfinite(x).all() for x in (loss, said[0][-1], *model.parameters())):
                 where = f"epoch {epoch} of {'/'.join(map(str, names))}"
                 raise Diverged(f"loss is {loss.item()}, or a weight is not finite, in {where}; lower lr={recipe.lr:g}")
+            if told:
+                told(epoch + 1, epochs)
     validation, test = (torch.stack(part).cpu().numpy() for part in said)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     return Outcome(validation, spoken(test), digest(state), state)

@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import releases
@@ -213,6 +216,61 @@ def test_a_plug_in_of_ones_own(place, mer_bench):
     assert "bad" not in catalog.names("dataset")
 
 
+def test_mends_of_ones_own_are_another_question(place, mer_bench, monkeypatch):
+    releases.shrink(monkeypatch)
+    root = place / "samm größe"
+    releases.build("samm", root)
+    # as if the project did not know of the slip
+    known = catalog.load
+
+    def load(kind, path):
+        module = known(kind, path)
+        if path.stem != "samm":
+            return module
+        return SimpleNamespace(DATASET=replace(module.DATASET, mends=()))
+
+    monkeypatch.setattr(catalog, "load", load)
+    lines = ("samm/013/013_1_9,offset,5739", "samm/028/028_4_1,apex,1105", "samm/032/032_3_1,apex,4945")
+    mended = "\n".join(["clip,column,value,reason", *(f"{line},seen in the frames" for line in lines)])
+    assert mer_bench("data", "add", "samm", root)[0] == 0
+    assert mer_bench("data", "check", "samm")[0] == 1
+    code, _, said = mer_bench("data", "check", "samm:own-mends")
+    assert code == 2 and "data add samm PATH --mends FILE" in said
+    (place / "mends.csv").write_text(mended, encoding="utf-8")
+    code, out, _ = mer_bench("data", "add", "samm", root, "--mends", place / "mends.csv")
+    assert code == 0 and "3 mends of your own: ask for samm:own-mends" in out
+    assert mer_bench("data", "check", "samm")[0] == 1
+    code, out, _ = mer_bench("data", "check", "samm:own-mends")
+    assert code == 0 and "mended to 5739: seen in the frames" in out and "samm-5:own-mends " in out
+    code, out, _ = mer_bench("run", "majority", "--task", "samm-3:own-mends", "--json")
+    assert code == 0 and json.loads(out)["task"] == "samm-3:own-mends"
+    table = inputs.table("samm:own-mends")
+    assert table.filter(clips.pl.col("apex_source") == "mended")["clip"].to_list() == [
+        "samm/028/028_4_1", "samm/032/032_3_1",
+    ]  # fmt: skip
+
+
+HEAD = "clip,column,value,reason\n"
+BAD_MENDS = {
+    "no such clip": (HEAD + "casme/01/EP99,apex,5,seen\n", "casme/01/EP99.apex .* matches no clip"),
+    "no reason": (HEAD + "casme/01/EP01_5,apex,5,\n", "row 2: reason is blank"),
+    "no clip": (HEAD + ",apex,5,seen\n", "row 2: clip is blank"),
+    "other column": (HEAD + "casme/01/EP01_5,sides,5,seen\n", "no column 'sides' to mend; one of onset, apex, offset"),
+    "no number": (HEAD + "casme/01/EP01_5,apex,5.5,seen\n", "apex '5.5' is no frame number"),
+    "no columns": ("clip,apex\nx,1\n", "lacks the columns column, value, reason"),
+    "empty": ("", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_MENDS)
+def test_bad_mends_of_ones_own_are_one_line_and_nothing_is_kept(place, mer_bench, kind):
+    text, said = BAD_MENDS[kind]
+    releases.build("casme", place / "casme", frames=False)
+    (place / "mends.csv").write_text(text)
+    code, _, line = mer_bench("data", "add", "casme", place / "casme", "--mends", place / "mends.csv")
+    assert code == 1 and re.search(said, line) and not (place / "home" / "mends").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -221,6 +279,7 @@ def test_a_plug_in_of_ones_own(place, mer_bench):
         (("data", "add", "casme2", "--sheet", "mine.csv"), "is a corpus of the project"),
         (("data", "add", "Mine", "--sheet", "mine.csv"), "small letters"),
         (("data", "add", "mine", ".", "--sheet", "mine.csv"), "not both"),
+        (("data", "add", "mine", "--sheet", "mine.csv", "--mends", "m.csv"), "correct your own sheet"),
         (("data", "add", "gone.py", "."), "no file gone.py"),
         (("data", "add", "megc2019", "."), "add casme2, samm, smic instead"),
         (("data", "check", "casme9"), "known: "),
