@@ -1,9 +1,10 @@
 """Does `torch.compile` pay? A compiled training step against the eager one, and what compiling costs.
 
-    python tests/benchmarks/compiled.py [--device cuda] [--size 224]
+    python tests/benchmarks/compiled.py [--device cuda]
 
-MMNet in bf16, channels last. *Pays after* is the number of clip-updates whose saved time equals the time of compiling. A LOSO run of the
-published recipe on CASME II has 455,000; a fold of a search on synth-3 about 1,000, and every trial is another network.
+MMNet in bf16, channels last. *Pays after* is the number of clip-updates whose saved time equals the time of
+compiling. A LOSO run of the published recipe on CASME II has 455,000; a fold of a search on synth-3 about 1,000, and
+every trial is another network.
 """
 
 from __future__ import annotations
@@ -52,7 +53,14 @@ def row(size: int, width: float, clips: int, repeats: int, device: str) -> tuple
     saved = (eager - quick) / clips
     pays = f"{cost / saved:,.0f}" if saved > 0 else "never"
     faster = measuring.ratio(taken, "eager", "compiled")
-    return (f"{size} px, width {width:g}, batch {clips}", faster, cost, 1000 * eager / clips, 1000 * quick / clips, pays)
+    return (
+        f"{size} px, width {width:g}, batch {clips}",
+        faster,
+        cost,
+        1000 * eager / clips,
+        1000 * quick / clips,
+        pays,
+    )
 
 
 def main() -> None:

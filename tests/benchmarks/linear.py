@@ -3,8 +3,9 @@
     python tests/benchmarks/linear.py
 
 MEGC-shaped: 442 drawn clips of 68 subjects, three classes, flow at 28 pixels. Plain: scikit-learn's classifier fitted
-on each fold's features, which are ready in memory as float64. Ours: describing every clip, the Gram matrix and all folds' fits
-and answers; and the same through the harness, which also splits, rounds and writes every fold's tables in memory.
+on each fold's features, which are ready in memory as float64. Ours: describing every clip, the Gram matrix and all
+folds' fits and answers; and the same through the harness, which also splits, rounds and writes every fold's tables in
+memory.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python tests/benchmarks/memory.py [--trials 12] [--folds 2]
 
 One process as a search starts its workers (their environment, each trial in a thread of its own) trains drawn
-proposals of MMNet's space on synth-3, some folds of each. Its proportional set size (a page that processes share is counted in
-parts) is read after every trial; what `import torch` alone takes is subtracted.
+proposals of MMNet's space on synth-3, some folds of each. Its proportional set size (a page that processes share is
+counted in parts) is read after every trial; what `import torch` alone takes is subtracted.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ def main() -> None:
     here = str(Path(__file__).parent)
     base = subprocess.run([sys.executable, "-c", BASE, here], env=around, capture_output=True, text=True, check=True)
     options = ["--work", "--trials", str(given.trials), "--folds", str(given.folds)]
-    done = subprocess.run([sys.executable, __file__, *options], env=around, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, __file__, *options], env=around, stdout=subprocess.PIPE, text=True, check=True
+    )
     torch_alone, found = float(base.stdout), [float(line) for line in done.stdout.split()]
     beyond = [size - torch_alone for size in found]
     rows = [

@@ -46,8 +46,16 @@ def main() -> None:
                 processes.cores = lambda count=count: count  # type: ignore[misc]
                 taken[way] = sorted(prepared(task, view) for _ in range(3))[1]
             seconds = taken["all"] / clips
-            rows.append((view, taken["one"] / taken["all"], 1000 * taken["one"] / clips, 1000 * seconds, DFME * seconds / 60))
-    head = ("view", "one process / all", "one, ms a clip", f"{cores} processes, ms a clip", "DFME so, minutes (estimated)")
+            rows.append(
+                (view, taken["one"] / taken["all"], 1000 * taken["one"] / clips, 1000 * seconds, DFME * seconds / 60)
+            )
+    head = (
+        "view",
+        "one process / all",
+        "one, ms a clip",
+        f"{cores} processes, ms a clip",
+        "DFME so, minutes (estimated)",
+    )
     words = f"{__doc__.split(chr(10) * 2)[2].strip()} {clips} clips; starting the processes is counted."
     print(measuring.section("Preparation", words, head, rows))
 
