@@ -6,6 +6,7 @@
       datasets/<name>.py    corpora of one's own, made by `mer-bench data add`
       apexes/<name>-<hash>  apexes found by flow
       inputs/<name>-<hash>  prepared arrays
+      gathered/<view>-<hash> those of a task's clips alone, where they do not lie together
 
 Everything but `corpora.json` and `datasets` may be deleted at any time. A folder is built beside its place, flushed and
 renamed, under a lock that the operating system drops when its holder dies, so two processes that want the same thing

@@ -35,19 +35,25 @@ def work(trials: int, folds: int) -> None:
 
     task, mmnet = "synth-3", space.Space("mmnet", {})
     scale = catalog.task(task).scale
-    study = Study(mmnet, task, scale, "random", trials, 0, Path("unused"), True, True, "cpu")
+    formats = {"bf16": True, "channels_last": True, "device": "cpu"}
+    study = Study(mmnet, task, scale, "random", trials, 0, Path("unused"), (), **formats)
     for view in space.views(mmnet, scale):
         inputs.load(task, view)
+
+    ended = []
 
     def trial(values: dict[str, object]) -> None:
         training = study.training("", values)
         for name in loso.folds(task, training.setting)[:folds]:
             fold.train(replace(training, fold=name))
+        ended.append(values)
 
     for values in space.draw(mmnet, "random", 0, trials):
         thread = threading.Thread(target=trial, args=(values,))
         thread.start()
         thread.join()
+        if ended[-1:] != [values]:
+            sys.exit("a trial failed")
         print(json.dumps(measuring.private_memory()), flush=True)
 
 
