@@ -11,13 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from mer_bench import catalog, clips, evidence, grading, provenance, selection, tracking, trials
+from mer_bench import catalog, clips, evidence, grading, prose, provenance, selection, tracking, trials
 from mer_bench.contracts import PAPER_SCALE, model_options
 from mer_bench.cost import Cost
 from mer_bench.logged import plain
 from mer_bench.ready import Ready
 from mer_bench.scores import Result
-from mer_bench.studies import Study
+from mer_bench.studies import Study, diverged
 from mer_bench.trials import Ended
 
 
@@ -73,6 +73,9 @@ class Answer:
             "macs": result.macs,
             "latency_ms": result.latency,
             "faces_not_found": result.question["faces_not_found"],
+            "folds_done": result.folds_done,
+            "folds_total": result.folds_total,
+            "notes": list(result.notes),
             "run_id": self.run_id,
             "reused": self.reused,
         }
@@ -80,7 +83,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Found:
-    """What a command found besides the rows that speak: `of_study` and `curves` fill `evidence.Evidence`."""
+    """What a command found besides the rows that speak.
+
+    Args:
+        cost: of the model.
+        curves, trials, choices, costed: see `evidence.Evidence`.
+        hindsight: see `scores.Result`.
+        lost: folds without rows -> why they diverged.
+        notes: what a reader must know about this evaluation.
+    """
 
     cost: Cost
     curves: tuple[evidence.Curve, ...] = ()
@@ -88,6 +99,8 @@ class Found:
     choices: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
     costed: int | None = None
     hindsight: Mapping[str, Any] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def result(
@@ -111,10 +124,10 @@ def result(
         ended: its trials.
     """
     facts, table = catalog.task(ready.task), ready.data.clips
-    judged = table.filter(pl.col("corpus").is_in(facts.tested)) if facts.tested else table
+    asked = table.filter(pl.col("corpus").is_in(facts.tested)) if facts.tested else table
+    judged = asked.filter(~pl.col(facts.fold).is_in(list(found.lost)))
     graded = {rule: grading.grade(rule, rows, judged, facts.classes) for rule, rows in chosen.items()}
     paper = catalog.baseline(ready.space.model).paper
-    subjects, folds = judged["subject"].n_unique(), judged[facts.fold].n_unique()
     return Result(
         kind=kind,
         model=shown(ready.space.model),
@@ -124,9 +137,9 @@ def result(
         task_sha256=clips.sha256(table),
         seeds=ready.seeds,
         clips=len(judged),
-        subjects=subjects,
-        folds_done=folds,
-        folds_total=folds,
+        subjects=judged["subject"].n_unique(),
+        folds_done=judged[facts.fold].n_unique(),
+        folds_total=asked[facts.fold].n_unique(),
         trials=len(ended) if study else None,
         strictness=study.strictness if study else "",
         chance={rule: chance for rule, (_, chance) in graded.items()},
@@ -143,13 +156,26 @@ def result(
         latency=found.cost.latency,
         paper=asdict(paper) if paper else None,
         evidence=evidence.Evidence(found.curves, found.trials, found.choices, found.costed),
+        notes=(*_notes(found, study, ready.seeds), *found.notes),
     )
+
+
+def _notes(found: Found, study: Study | None, seeds: int) -> list[str]:
+    """Folds that diverged: without any answer, or in the refit alone, where the fold's choice speaks as it was."""
+    said = []
+    if found.lost:
+        why = next(iter(found.lost.values()))
+        said.append(f"PARTIAL: without {prose.listed(sorted(found.lost))}, whose training diverged ({why}).")
+    for rule, choices in found.choices.items():
+        if study and (lost := diverged(study, rule, choices, seeds)):
+            said.append(f"The refit of {rule} diverged in {prose.listed(lost)}: there its choice speaks without refit.")
+    return said
 
 
 def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Sequence[str]) -> Answer | None:
     """An identical evaluation that was recorded before, with all that a comparison needs; the newest, if any.
 
-    Identical: the same question (settings, code, inputs, seeds, formats), task, clips and version of mer-bench.
+    Identical: the same question (settings, code, inputs, seeds, formats), task and clips, and the same harness.
     """
     asked = _canonical(question)
     here = (
@@ -162,7 +188,7 @@ def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Seque
     for run_id, _, result in ready.tracker.results():
         there = (result.kind, result.model, result.task, result.task_version, result.task_sha256)
         whole = all(rule in result.rules and result.rules[rule].by_subject for rule in rules)
-        same = result.versions.get("mer-bench") == provenance.versions()["mer-bench"]
+        same = result.versions.get("harness") == provenance.harness()
         if here == there and whole and same and _canonical(result.question) == asked:
             kept = {rule: result.rules[rule] for rule in rules}
             chance = {rule: result.chance[rule] for rule in rules}

@@ -47,7 +47,7 @@ def tags(result: Result) -> dict[str, str]:
         f"`{r}` {prose.number(s.uf1)}{' (leaky)' if s.leaky else ''}" for r, s in result.rules.items() if r != rule
     ]
     lines = [
-        *([f"**{result.banner}**"] if result.banner else []),
+        *(f"**{words}**" for words in (result.banner, *result.notes) if words),
         f"{said}; {prose.plural(result.seeds, 'seed')}, {result.folds_done}/{result.folds_total} folds.",
         *([f"Other rules: {', '.join(others)}."] if others else []),
         f"{result.setting_name}. See `page.html`, `figures/`, `predictions/`, `environment/` among the artifacts.",

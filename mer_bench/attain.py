@@ -11,18 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from math import prod
 
 import numpy as np
 
 from mer_bench.contracts import UsageError
-from mer_bench.feasible import SLACK, Counts, columns, extremes
+from mer_bench.feasible import SLACK, Counts, bounded, columns, extremes
 from mer_bench.printed import Table, Window, scores, truncated
 
 MOST = 30_000_000
 """More combinations of hits than this are not all tried: `SAMPLE` of them are, and then only a find is an answer."""
 SAMPLE = 3_000_000
 CHUNK = 100_000
+GUESSES = 500
 STEP = 1e-5
 """The nearest attainable value is found to within this."""
 METRICS = ("uf1", "uar", "accuracy")
@@ -77,12 +79,13 @@ def _combinations(sizes: Counts, printed: Mapping[str, Window]) -> int:
 
 def _search(sizes: Counts, printed: Mapping[str, Window]) -> Table:
     """A table with these numbers, or an empty one if there is none."""
-    for hits in _hits(sizes, printed):
+    for hits in chain(_guessed(sizes, printed), _hits(sizes, printed)):
         if "uf1" not in printed:
             chosen = np.arange(len(hits))
         else:
-            low, high = extremes(sizes, hits)
             wanted = printed["uf1"]
+            hits = hits[bounded(sizes, hits, wanted)]
+            low, high = extremes(sizes, hits)
             inside = (low <= float(wanted.high) + SLACK) & (high >= float(wanted.low) - SLACK)
             depth = np.minimum(high - float(wanted.low), float(wanted.high) - low)
             chosen = np.flatnonzero(inside)[np.argsort(-depth[inside])]
@@ -92,6 +95,16 @@ def _search(sizes: Counts, printed: Mapping[str, Window]) -> Table:
             if told and all(one.holds(told[name]) for name, one in printed.items()):
                 return table
     return ()
+
+
+def _guessed(sizes: Counts, printed: Mapping[str, Window]) -> Iterator[np.ndarray]:
+    """Hits (M, K) about as many as a UF1 alone suggests: most such numbers are true of some, so not all are tried.
+
+    With a UAR or an accuracy beside it, `_hits` tries few.
+    """
+    if set(printed) == {"uf1"}:
+        share = float(printed["uf1"].low + printed["uf1"].high) / 2
+        yield np.random.default_rng(0).binomial(sizes, min(share, 1.0), (GUESSES, len(sizes)))
 
 
 def _hits(sizes: Counts, printed: Mapping[str, Window]) -> Iterator[np.ndarray]:

@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -193,12 +194,34 @@ def claimed(path: Path) -> Iterator[bool]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{os.getpid()}.new")
-    staged.write_text(text)
-    _flush(staged)
+    staged = _staged(path, text)
     staged.replace(path)
     _flush(path.parent)
+
+
+def write_new(path: Path, text: str) -> bool:
+    """`write_text` unless the file is there; whether it was written. Of several writers, on any machine, one succeeds.
+
+    The file system must know hard links.
+    """
+    staged = _staged(path, text)
+    try:
+        os.link(staged, path)
+    except FileExistsError:
+        return False
+    finally:
+        staged.unlink()
+    _flush(path.parent)
+    return True
+
+
+def _staged(path: Path, text: str) -> Path:
+    """The text in a file of its own beside `path`; threads, processes and machines may write the same one at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    staged.write_text(text)
+    _flush(staged)
+    return staged
 
 
 def _flush_tree(folder: Path) -> None:

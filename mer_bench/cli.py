@@ -53,6 +53,7 @@ Workers = Annotated[int | None, typer.Option(help="Processes or trials at the sa
 SearchWorkers = Annotated[
     int | None, typer.Option("--workers", "--trials-in-flight", help="Trials at the same time; one a core by default.")
 ]
+Address = Annotated[str | None, typer.Option(help="Of a running Ray cluster; auto finds this machine's.")]
 Race = Annotated[
     bool | None,
     typer.Option("--race/--no-race", help="Drop trials by their first folds; by default with tpe, which is adaptive."),
@@ -82,6 +83,7 @@ def run(
     weights_dir: Annotated[
         Path | None, typer.Option("--weights-dir", help="Train nothing: one file of weights per held-out subject.")
     ] = None,
+    address: Address = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
@@ -100,6 +102,7 @@ def run(
             keep_weights=keep_weights,
             weights_dir=weights_dir,
             workers=workers,
+            address=address,
             tick=tick,
         )
     _show(answer, as_json)
@@ -129,7 +132,7 @@ def search(
     trial_timeout: Annotated[str | None, typer.Option(metavar="TIME", help="Give a trial up after this.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a study that was stopped.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start another, though one is on record.")] = False,
-    address: Annotated[str | None, typer.Option(help="Of a running Ray cluster; auto finds this machine's.")] = None,
+    address: Address = None,
     gpus_per_trial: Annotated[float | None, typer.Option(help="Share of a GPU that a trial takes.")] = None,
     workers: SearchWorkers = None,
     as_json: Json = False,
@@ -163,6 +166,7 @@ def search(
             tick=tick,
         )
     _show(answer, as_json)
+    print(commands.study_page(answer), file=sys.stderr)
 
 
 @app.command()
@@ -236,7 +240,8 @@ def report(
 
     found = commands.recorded(tracking.open(), task)
     files = commands.write(found, folder, task, against)
-    _console().print(leaderboard.screen(found))
+    if found:
+        _console().print(leaderboard.screen(found))
     for file in files:
         print(file, file=sys.stderr)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from mer_bench import catalog, commands, pages, prose, selection, standings, tracking
 from mer_bench.answers import Answer, shown
-from mer_bench.contracts import UsageError
+from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.ready import known
 from mer_bench.standings import Difference, Entry
 
@@ -114,6 +114,7 @@ def compare(
 
     Raises:
         UsageError: nothing to compare with, or budgets that differ without `unequal`.
+        MerBenchError: a side's training diverged in a fold; or as `run` and `search`.
     """
     others = [against] if isinstance(against, str) else list(against)
     names = [shown(name) for name in (model, *others)]
@@ -160,6 +161,9 @@ def _plan(models: Sequence[str], asked: Sequence[int | None], space: bool, unequ
 
 
 def _concluded(found: Sequence[Answer], task: str, folder: Path) -> Comparison:
+    for one in found:
+        if one.result.folds_done < one.result.folds_total:
+            raise MerBenchError(f"{one.result.model} cannot be compared: {' '.join(one.result.notes)}")
     tracker = tracking.open()
     entries = [
         Entry(a.run_id, tracker.started(a.run_id), a.result, standings.result_label(a.result), a.result.headline)

@@ -19,6 +19,20 @@ SLACK = 1e-9
 """How much floats may be off; a proposal is always checked in fractions."""
 
 
+def bounded(sizes: Counts, hits: np.ndarray, wanted: Window) -> np.ndarray:
+    """Which hits (M, K) may go with the wanted UF1 at all (M,): a cheap look before `extremes`.
+
+    No class has a greater F1 than without false positives, nor a smaller one than with all that others miss.
+    """
+    most = 2 * hits / (np.array(sizes) + hits)
+    misses = np.array(sizes) - hits
+    least = 2 * hits / (np.array(sizes) + hits + misses.sum(1, keepdims=True) - misses)
+    size = len(sizes)
+    return np.asarray(
+        (least.sum(1) <= (float(wanted.high) + SLACK) * size) & (most.sum(1) >= (float(wanted.low) - SLACK) * size)
+    )
+
+
 def extremes(sizes: Counts, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and greatest UF1 (M,) that hits (M, K) can go with.
 

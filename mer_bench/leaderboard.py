@@ -17,7 +17,7 @@ import polars as pl
 
 from mer_bench.prose import DASH, TRAINED_ON, bounds, number
 from mer_bench.scores import Result, rows
-from mer_bench.selection import GIVEN
+from mer_bench.selection import UNVERIFIED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,7 +50,7 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
     partial = " PARTIAL" if row["folds_done"] < row["folds_total"] else ""
     return {
         "model": row["model"],
-        "rule": row["rule"] + strict + (" (unverified)" if row["rule"] == GIVEN else ""),
+        "rule": row["rule"] + strict + (" (unverified)" if row["rule"] in UNVERIFIED else ""),
         "UF1 [95 %]": f"{number(row['uf1'])} {bounds(row['low'], row['high'])}",
         "UAR": number(row["uar"]),
         "accuracy": number(row["accuracy"]),
@@ -59,6 +59,7 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
         "folds": f"{row['folds_done']}/{row['folds_total']}{partial}",
         "trials": DASH if row["trials"] is None else str(row["trials"]),
         "trained on": TRAINED_ON.get(row["trained_on"], row["trained_on"]),
+        "note": f"{row['model']}: {row['notes']}" if row["notes"] else "",
     }
 
 
@@ -100,9 +101,10 @@ def screen(results: Sequence[tuple[str, datetime, Result]]) -> RenderableType:
         values = {column: sorted({line.cells[column] for line in lines} - {DASH}) for column in IF_THEY_DIFFER}
         shown = [*ON_SCREEN, *(column for column, found in values.items() if len(found) > 1)]
         common = [f"{column} {found[0]}" for column, found in values.items() if len(found) == 1]
-        stars = "* trained without validation subjects. " if any(_star(line) for line in lines) else ""
-        same = f"{', '.join(common).capitalize()}. " if common else ""
-        caption = Text(f"{section.facts} {same}{stars}{section.banner}".strip())
+        stars = "* trained without validation subjects." if any(_star(line) for line in lines) else ""
+        same = f"{', '.join(common).capitalize()}." if common else ""
+        notes = " ".join(dict.fromkeys(line.cells["note"] for line in lines if line.cells["note"]))
+        caption = Text(" ".join(filter(None, (section.facts, same, stars, section.banner, notes))))
         table = Table(title=Text(section.title), caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in shown:
             head, rigid = "acc." if column == "accuracy" else column, column in ("UF1 [95 %]", "UAR", "accuracy")

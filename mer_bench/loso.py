@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mer_bench.trainer import Precision
 
 Tick = Callable[[int, int, str], None]
+SAVE_EVERY = 5.0
+"""Seconds after which finished trainings are kept on disk: what a killed pass may lose beside those in training."""
 
 
 def folds(task: str, setting: Setting) -> list[str]:
@@ -36,69 +39,84 @@ def run_pass(
     folder: Path,
     record: Mapping[str, Any],
     *,
-    workers: int = 1,
+    workers: processes.Workers = 1,
     keep_weights: bool = False,
     tick: Tick | None = None,
-) -> list[Finished]:
-    """Run trainings and write them as one pass.
+) -> list[dict[str, Any]]:
+    """Run trainings and write them as one pass; called again after it was stopped it goes on with those missing.
 
     Args:
         trainings: one per seed and fold.
-        folder: where the pass goes; it must not exist.
+        folder: where the pass goes; nothing is trained if it is there. Finished trainings lie `beside` it till then.
         record: stored in `pass.json` beside what each fold cost.
-        workers: processes, one thread each; the tables do not depend on it.
+        workers: processes, one thread each, here or elsewhere; the tables do not depend on them.
         keep_weights: also write `weights/<seed>/<subject>.safetensors`.
         tick: called with (done, total, fold).
 
-    Raises:
-        MerBenchError: every fold diverged.
-    """
-    finished = []
-    for done in _spread(trainings, workers):
-        finished.append(done if keep_weights else replace(done, state=None))
-        if tick:
-            tick(len(finished), len(trainings), done.training.fold)
-    finished.sort(key=lambda f: (f.training.seed, f.training.fold))
-    if all(f.diverged for f in finished):
-        raise MerBenchError(finished[0].diverged)
-    write(folder, finished, record)
-    return finished
-
-
-def resume_pass(
-    trainings: Sequence[Training],
-    folder: Path,
-    record: Mapping[str, Any],
-    *,
-    workers: int = 1,
-    tick: Tick | None = None,
-) -> None:
-    """`run_pass` that keeps each training as it ends, and called again goes on with those that are missing.
-
-    Args:
-        trainings: no two of one seed and fold.
-        folder: where the pass goes; nothing is done if it is there.
-        record, workers, tick: as in `run_pass`.
+    Returns:
+        What `pass.json` says of each fold, by seed and fold; `diverged` is empty or the reason.
 
     Raises:
         MerBenchError: every fold diverged.
     """
-    if (folder / predictions.DONE).is_file():
-        return
-    kept = folder.with_name(f"{folder.name}.folds")
-    places = {(t.seed, t.fold): kept / f"{i:04d}" for i, t in enumerate(trainings)}
-    missing = [t for t in trainings if not (places[t.seed, t.fold] / predictions.DONE).is_file()]
-    for count, done in enumerate(_spread(missing, workers), len(trainings) - len(missing) + 1):
-        write(places[done.training.seed, done.training.fold], [replace(done, state=None)], {})
-        if tick:
-            tick(count, len(trainings), done.training.fold)
-    ends = {path: predictions.record(path)["folds"][0] for path in places.values()}
-    good = [path for path, end in ends.items() if not end["diverged"]]
-    if not good:
-        raise MerBenchError(next(iter(ends.values()))["diverged"])
-    folds = sorted(ends.values(), key=lambda end: (end["seed"], end["fold"]))
-    predictions.join(good, folder, {**record, "folds": folds})
-    shutil.rmtree(kept)
+    if not (folder / predictions.DONE).is_file():
+        place = beside(folder)
+        there = {(end["seed"], end["fold"]) for end in kept_in(place)}
+        missing = [t for t in trainings if (t.seed, t.fold) not in there]
+        waiting: list[Finished] = []
+        saved = time.monotonic()
+        try:
+            for count, done in enumerate(_spread(missing, workers), len(there) + 1):
+                waiting.append(done if keep_weights else replace(done, state=None))
+                if tick:
+                    tick(count, len(trainings), done.training.fold)
+                if time.monotonic() - saved > SAVE_EVERY and count < len(trainings):
+                    waiting, saved = _save(place, waiting), time.monotonic()
+        except KeyboardInterrupt:
+            _save(place, waiting)
+            raise
+        _close(folder, place, waiting, record)
+    ends: list[dict[str, Any]] = predictions.record(folder)["folds"]
+    return ends
+
+
+def beside(folder: Path) -> Path:
+    """Where finished trainings of a pass lie until all are."""
+    return folder.with_name(f"{folder.name}.folds")
+
+
+def kept_in(place: Path) -> list[dict[str, Any]]:
+    """The ends of the trainings that a stopped pass left behind."""
+    return [end for part in _parts(place) for end in predictions.record(part)["folds"]]
+
+
+def _parts(place: Path) -> list[Path]:
+    return sorted(part for part in place.glob("*") if (part / predictions.DONE).is_file())
+
+
+def _save(place: Path, waiting: Sequence[Finished]) -> list[Finished]:
+    """Write what waits as a part of its own; nothing waits then."""
+    if waiting:
+        number = max((int(part.name) + 1 for part in _parts(place)), default=0)
+        write(place / f"{number:04d}", waiting, {})
+    return []
+
+
+def _close(folder: Path, place: Path, waiting: Sequence[Finished], record: Mapping[str, Any]) -> None:
+    """Everything kept, and what waits, as one pass."""
+    if _parts(place):
+        _save(place, waiting)
+        ends = sorted(kept_in(place), key=lambda end: (end["seed"], end["fold"]))
+    else:
+        ends = [{"diverged": done.diverged} for done in waiting]
+    if all(end["diverged"] for end in ends):
+        shutil.rmtree(place, ignore_errors=True)
+        raise MerBenchError(ends[0]["diverged"])
+    if _parts(place):
+        predictions.join(_parts(place), folder, {**record, "folds": ends})
+        shutil.rmtree(place)
+    else:
+        write(folder, sorted(waiting, key=lambda done: (done.training.seed, done.training.fold)), record)
 
 
 def write(folder: Path, finished: Sequence[Finished], record: Mapping[str, Any]) -> None:
@@ -126,14 +144,14 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
     for done in finished:
         if done.state:
             name = done.training.fold.replace("/", "-") + ".safetensors"
-            path = folder / "weights" / str(done.training.seed) / name
+            path = folder / predictions.WEIGHTS / str(done.training.seed) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file(dict(done.state), path)
 
 
-def _spread(trainings: Sequence[Training], workers: int) -> Iterator[Finished]:
+def _spread(trainings: Sequence[Training], workers: processes.Workers) -> Iterator[Finished]:
     classical = all(t.setting.recipe is None for t in trainings)
-    here = workers == 1 or classical or any(t.device != "cpu" for t in trainings)
+    here = isinstance(workers, int) and (classical or any(t.device != "cpu" for t in trainings))
     return processes.spread(train, trainings, 1 if here else workers, "training")
 
 
@@ -167,7 +185,8 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
     """Number and memory format for a study: a few training steps in each, the cheapest that clearly pays.
 
     The answer depends on the machine, so it is kept under the cache's home and asked once for a machine, a torch
-    version and a setting; two runs on one machine train alike.
+    version, a setting and the method's code (an edited file may hold layers that a format breaks); two runs on one
+    machine train alike.
     """
     import torch
 
@@ -175,9 +194,8 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
 
     if setting.recipe is None:
         return trainer.Precision()
-    asked = cache.key(
-        {"setting": setting.as_dict(), "device": device, "torch": torch.__version__, "machine": trainer.machine(device)}
-    )
+    about = {"device": device, "torch": torch.__version__, "machine": trainer.machine(device)}
+    asked = cache.key({"setting": setting.as_dict(), "code": catalog.fingerprint(setting.model), **about})
     path = cache.home() / "probes" / f"{asked}.json"
     if not path.is_file():
         build = builder(setting, len(catalog.task(task).classes))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -44,6 +45,7 @@ VALIDATION, TEST, FOLDS, FOLDS_TEST, DONE = (
     "pass.json",
 )
 TABLES = (VALIDATION, TEST, FOLDS, FOLDS_TEST)
+WEIGHTS = "weights"
 
 
 def table(
@@ -140,18 +142,23 @@ def write_pass(
 
 
 def join(parts: Sequence[Path], folder: Path, record: Mapping[str, Any]) -> None:
-    """Write passes of different folds as one, sealed as they were.
+    """Write passes of different folds as one, sealed as they were, with their weights if they kept any.
 
     Args:
-        parts: complete passes.
+        parts: complete passes, one at least with rows; a pass whose folds all diverged has none.
         folder: must not exist yet.
         record: becomes `pass.json`.
     """
     tables = {}
     for name in TABLES:
-        rows = pl.concat([pl.read_parquet(part / name) for part in parts])
+        rows = pl.concat([pl.read_parquet(part / name) for part in parts if (part / name).is_file()])
         tables[name] = rows.sort([key for key in KEYS if key in rows.columns])
-    write_pass(folder, tables, record)
+
+    def also(staged: Path) -> None:
+        for kept in [part / WEIGHTS for part in parts if (part / WEIGHTS).is_dir()]:
+            shutil.copytree(kept, staged / WEIGHTS, dirs_exist_ok=True)
+
+    write_pass(folder, tables, record, also)
 
 
 def record(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -12,6 +13,12 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 NAMED = ("mer-bench", "torch", "numpy", "scikit-learn")
+DECIDING = (
+    "contracts", "seeds", "classical", "frames", "faces", "flow", "tim", "apex", "inputs", "splits", "metrics",
+    "selection", "intervals", "bootstrap", "stats", "batches", "trainer", "fold", "grading", "space", "studies",
+    "trials", "racing", "proposer", "control",
+)  # fmt: skip
+"""Modules that decide what is trained, chosen and scored."""
 
 
 def commit() -> str:
@@ -25,10 +32,20 @@ def commit() -> str:
     return said[0].stdout.strip() + ("+changes" if said[1].stdout.strip() else "")
 
 
+def harness() -> str:
+    """A hash of the modules that decide numbers: as with a method's file, edited code is another question.
+
+    A version says less: a checkout keeps it over many changes.
+    """
+    files = (HERE / f"{name}.py" for name in DECIDING)
+    sha = hashlib.sha256(b"\0".join(file.read_bytes() for file in files if file.is_file()))
+    return sha.hexdigest()[:16]
+
+
 def versions() -> dict[str, str]:
-    """The packages that matter most, and the commit where there is one."""
+    """The packages that matter most, the harness's own code, and the commit where there is one."""
     found = {name: importlib.metadata.version(name) for name in NAMED}
-    return {**found, **({"commit": commit()} if commit() else {})}
+    return {**found, "harness": harness(), **({"commit": commit()} if commit() else {})}
 
 
 def requirements() -> str:

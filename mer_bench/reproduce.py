@@ -20,7 +20,7 @@ import polars as pl
 
 from mer_bench import catalog, fold, inputs, loso, predictions, processes, provenance, selection, studies, tracking
 from mer_bench.contracts import MerBenchError, Setting, UsageError
-from mer_bench.ready import Tick, usable
+from mer_bench.ready import Tick, files, usable
 from mer_bench.scoring import KIND
 
 ALL, HELD, PASS, REFIT, TRIAL = "all", "held", "pass", "refit-", "trial-"
@@ -223,6 +223,10 @@ def _changed(found: tracking.Finished, passes: Sequence[Path]) -> list[str]:
     now = {
         f"the code of {result.model}": (question["code"], catalog.fingerprint(setting.model)),
         f"the inputs of {result.task}": (question["inputs"], _key(result, setting)),
+        **{
+            f"the file that {name} names": (then, files(setting).get(name, "gone"))
+            for name, then in question.get("files", {}).items()
+        },
         **{name: (then, here.get(name, "not known")) for name, then in result.versions.items()},
     }
     return [f"CHANGED: {name} was {then}, is {is_now}" for name, (then, is_now) in now.items() if then != is_now]

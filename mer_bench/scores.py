@@ -17,7 +17,7 @@ import polars as pl
 
 from mer_bench.contracts import MerBenchError
 from mer_bench.evidence import Evidence
-from mer_bench.selection import GIVEN, RUN_RULES, STUDY_RULES
+from mer_bench.selection import RUN_RULES, STUDY_RULES, UNVERIFIED
 
 SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -36,9 +36,12 @@ SCHEMA: dict[str, Any] = {
     "chance": pl.Float64,
 }
 _COLUMNS = """task task_version task_sha256 model kind setting rule leaky trained_on uf1 low high chance above_chance
-uar accuracy weighted_f1 mean_of_folds_f1 seed_sd optimism by_corpus absent seeds clips subjects folds_done folds_total
-trials strictness parameters macs latency seconds device run started question older_runs banner"""
-_TEXT = "task task_sha256 model kind setting rule trained_on by_corpus strictness device run started question banner"
+uar uar_low uar_high accuracy accuracy_low accuracy_high weighted_f1 mean_of_folds_f1 seed_sd optimism by_corpus absent
+seeds clips subjects folds_done folds_total trials strictness parameters macs latency seconds device run started
+question older_runs banner notes"""
+_TEXT = (
+    "task task_sha256 model kind setting rule trained_on by_corpus strictness device run started question banner notes"
+)
 _WHOLE = "task_version absent seeds clips subjects folds_done folds_total trials parameters macs older_runs"
 ROWS: dict[str, Any] = {
     **dict.fromkeys(_COLUMNS.split(), pl.Float64),
@@ -92,6 +95,10 @@ class RuleScore:
     per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     by_subject: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
+    def ends(self, metric: str) -> tuple[float, float] | tuple[None, None]:
+        """The 95 % interval of uf1, uar or accuracy over subjects; two None where none is on record."""
+        return self.uf1_interval if metric == "uf1" else self.intervals.get(metric, (None, None))
+
 
 @dataclass(frozen=True)
 class Result:
@@ -104,6 +111,7 @@ class Result:
     bias-corrected UF1 of `shared-no-refit` and what fewer trials would have given (trials, nested, shared). `macs`
     (multiply-accumulates) and `latency` (milliseconds) are of one clip; `paper` is where the method comes from, as it
     stood; `evidence` is what is drawn besides each rule's counts. Results recorded before these existed have None.
+    `notes` is what a reader must know about this evaluation: folds that diverged, clips without a prediction.
 
     Raises:
         MerBenchError: a rule's flag or chance contradicts its name.
@@ -136,6 +144,7 @@ class Result:
     latency: float | None = None
     paper: Mapping[str, Any] | None = None
     evidence: Evidence | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for rule, score in self.rules.items():
@@ -155,7 +164,7 @@ class Result:
             name: _rule_score(score) for name, score in sorted(data["rules"].items(), key=lambda item: place(item[0]))
         }
         evidence = Evidence.from_dict(data["evidence"]) if data.get("evidence") else None
-        return cls(**{**data, "rules": rules, "evidence": evidence})
+        return cls(**{**data, "rules": rules, "evidence": evidence, "notes": tuple(data.get("notes", ()))})
 
     @property
     def headline(self) -> str:
@@ -179,13 +188,13 @@ def table(result: Result) -> pl.DataFrame:
     head = (result.model, result.setting_name, result.task, result.task_version, result.task_sha256)
     rows: list[tuple[Any, ...]] = []
     for rule, score in result.rules.items():
-        numbers = [("", metric, getattr(score, metric)) for metric in METRICS]
+        numbers = [("", metric, value) for metric in METRICS if (value := getattr(score, metric)) is not None]
         for corpus, part in score.per_corpus.items():
             numbers += [(corpus, metric, value) for metric, value in part.items()]
         for corpus, metric, value in numbers:
-            if value is not None:
-                bounds = (*score.uf1_interval, result.chance[rule]) if (corpus, metric) == ("", "uf1") else (None,) * 3
-                rows.append((*head, rule, score.leaky, score.trained_on, corpus, metric, value, *bounds))
+            ends = (None, None) if corpus else score.ends(metric)
+            chance = result.chance[rule] if (corpus, metric) == ("", "uf1") else None
+            rows.append((*head, rule, score.leaky, score.trained_on, corpus, metric, value, *ends, chance))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
@@ -217,6 +226,9 @@ def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str,
     return {
         **{name: getattr(result, name) for name in ROWS if hasattr(result, name)},
         **{name: getattr(score, name) for name in ROWS if hasattr(score, name)},
+        **dict(zip(("uar_low", "uar_high"), score.ends("uar"), strict=True)),
+        **dict(zip(("accuracy_low", "accuracy_high"), score.ends("accuracy"), strict=True)),
+        "notes": " ".join(result.notes),
         "setting": result.setting_name,
         "rule": rule,
         "low": score.uf1_interval[0],
@@ -237,5 +249,5 @@ def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     """By task; in it honest, unverified, leaky; complete before partial, then by UF1; the rest makes it total."""
     task = (row["task"], row["task_version"], row["task_sha256"])
     partial = row["folds_done"] < row["folds_total"]
-    kind = (row["leaky"], row["rule"] == GIVEN, partial)
+    kind = (row["leaky"], row["rule"] in UNVERIFIED, partial)
     return (*task, *kind, -row["uf1"], row["model"], row["rule"], row["started"], row["run"])

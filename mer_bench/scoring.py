@@ -17,9 +17,9 @@ import polars as pl
 from mer_bench import catalog, clips, grading, inputs, metrics, submissions, tracking
 from mer_bench.contracts import UsageError
 from mer_bench.scores import Result, RuleScore
-from mer_bench.selection import Chosen
+from mer_bench.selection import SELF_REPORTED, Chosen
 
-RULE = "self-reported"
+RULE = SELF_REPORTED
 KIND = "score"
 SETTING = "self-reported predictions"
 TRAINED_ON = "not known"
@@ -145,9 +145,10 @@ def score(file: str | Path, task: str, *, partial: bool = False, add: str = "") 
         parameters=None,
         seconds=0.0,
         device="",
-        banner=" ".join(filter(None, (facts.banner, *notes))),
+        banner=facts.banner,
         question=question,
         versions={"mer-bench": importlib.metadata.version("mer-bench")},
+        notes=notes,
     )
     return Scored(result, len(table), notes, _record(result, rows) if add else "")
 

@@ -1,7 +1,8 @@
 """A search as a command: find its study or start one, run what is missing, conclude, record.
 
-A study is named by the hash of its question (space, task, sampler, seed, sizes; not the number of trials), so asking
-again continues it: more trials go on from those that are there, and two spaces never merge.
+A study is named by the hash of its question (space, task, sampler, seed, sizes; not the number of trials) and of the
+harness's code, so asking again continues it: more trials go on from those that are there, and neither two spaces nor
+trials of two harnesses ever merge.
 """
 
 from __future__ import annotations
@@ -13,7 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, cache, hindsight, loso, selection, studies, tracking, trials, tune
+from mer_bench import (
+    answers,
+    attachments,
+    cache,
+    hindsight,
+    loso,
+    provenance,
+    selection,
+    shelf,
+    studies,
+    tracking,
+    trials,
+    tune,
+)
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import UsageError
 from mer_bench.evidence import Curve, Trial
@@ -107,18 +121,20 @@ def search(
     """
     asked = _options(options)
     wanted = asked.wanted(seeds)
-    ready = prepare(model, task, settings, scale, device, seeds, workers, published=True, space=space)
+    basics = model, task, settings, scale, device, seeds, workers
+    where = asked.address, asked.gpus_per_trial
+    ready = prepare(*basics, published=True, space=space, address=where[0], gpus_per_trial=where[1])
     ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
     question = _question(ready, asked)
     folder = _place(ready, question, asked)
     with _alone(folder):
         book, study = Book.open(folder, question), _study(ready, asked, folder)
+        shelf.introduce(study, shown(ready.space.model))
         sought = f"{asked.trials} trials, {seeds} seeds, {', '.join(wanted)}"
         run_id, finished = book.run_of(sought, asked, ready, study)
         with _open_run(ready, run_id, finished):
             watch = Watch(ready.tracker, run_id, study, tick)
-            cluster = tune.Cluster(ready.workers, asked.address, asked.gpus_per_trial)
-            ended = tune.search(study, cluster, watch.catch_up(), asked.budget)
+            ended = tune.search(study, ready.where, watch.catch_up(), asked.budget)
             folders = trials.candidates(study)
             refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
             chosen = {rule: studies.conclude(rule, folders, refits) for rule in wanted}
@@ -126,7 +142,7 @@ def search(
             found = answers.result("search", ready, whole, chosen, _beside(ready, study, wanted, ended), study, ended)
             if not finished:
                 attachments.finish(ready.tracker, run_id, found, folder, chosen)
-                book.finished(sought)
+                book.finished(sought, len(ended))
     return Answer(run_id, found, folder, chosen, reused=finished)
 
 
@@ -179,7 +195,8 @@ def _question(ready: Ready, asked: Options) -> dict[str, Any]:
 def _place(ready: Ready, question: Mapping[str, Any], asked: Options) -> Path:
     """The study's folder: the newest of this question, or a new one."""
     name = shown(ready.space.model).replace(":", "-")
-    stem = f"{name}-{ready.task}-{cache.key({'model': ready.space.model, 'task': ready.task, **question})[:8]}"
+    told = {"model": ready.space.model, "task": ready.task, "harness": provenance.harness(), **question}
+    stem = f"{name}-{ready.task}-{cache.key(told)[:8]}"
     count = 1
     while (tracking.tables() / _nth(stem, count + 1)).is_dir():
         count += 1
@@ -226,7 +243,8 @@ class Book:
     Attributes:
         path: of the file.
         question: what decides the trials.
-        runs: what was sought, in words -> {"run_id", "done", "trials"}.
+        runs: what was sought, in words -> {"run_id", "done", "trials"}; of a finished one the trials that its budget
+            let it have.
     """
 
     path: Path
@@ -255,19 +273,19 @@ class Book:
         if any(not run["done"] for run in self.runs.values()) and not asked.resume:
             done = len(trials.everything(study))
             raise UsageError(f"{name} was stopped after {done} trials: go on with --resume, or start anew with --fresh")
-        if here is None:
+        if here is None or (here["done"] and here["trials"] < asked.trials):
             text, model = f"search {shown(ready.space.model)} on {ready.task}", shown(ready.space.model)
             run_id = ready.tracker.start(text, "search", model, ready.task, dict(self.question))
             ready.tracker.client.set_tag(run_id, "mer_bench.study", name)
-            others = {n: {**run, "done": True} for n, run in self.runs.items()}
+            others = {n: run for n, run in self.runs.items() if run["done"]}
             self._write({**others, sought: {"run_id": run_id, "done": False, "trials": asked.trials}})
             return run_id, False
         return here["run_id"], here["done"]
 
-    def finished(self, sought: str) -> None:
-        """The run for it is done."""
+    def finished(self, sought: str, count: int) -> None:
+        """The run for it is done, with so many trials."""
         now = Book.open(self.path.parent, self.question)
-        now._write({**now.runs, sought: {**now.runs[sought], "done": True}})
+        now._write({**now.runs, sought: {**now.runs[sought], "done": True, "trials": count}})
 
     def _write(self, runs: Mapping[str, Any]) -> None:
         cache.write_text(self.path, json.dumps({"question": self.question, "runs": runs}, indent=1, sort_keys=True))

@@ -14,8 +14,8 @@ seal of a pass, and `hindsight` does, which chooses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,10 @@ RUN_RULES = ("last", "inner", "oracle-epoch", "oracle-global-epoch", "oracle-mmn
 STUDY_RULES = ("nested", "nested-no-refit", "shared", "shared-no-refit", "oracle-trial")
 GIVEN = "given-weights"
 """Of weights from files: they speak as they are, and how they were chosen is not known."""
+SELF_REPORTED = "self-reported"
+"""Of predictions from files, likewise."""
+UNVERIFIED = (GIVEN, SELF_REPORTED)
+"""What was made elsewhere stands below what was made here, and is compared with nothing."""
 NEIGHBOURS = 1
 DIGITS = 9
 """Scores and losses that differ by less are ties; else the last bit of a mean, which depends on its order, decides."""
@@ -47,10 +51,17 @@ class Chosen:
     """The test rows a rule lets speak: one row per (seed, clip), with `prediction`.
 
     `accuracy_rows` differs from `rows` for `oracle-mmnet` alone, whose accuracy and F1 come from different epochs.
+    `stand_ins` counts trainings that diverged when repeated, whose fold speaks as it was trained before.
     """
 
     rows: pl.DataFrame
     accuracy_rows: pl.DataFrame
+    stand_ins: int = 0
+
+    def without(self, folds: Collection[str]) -> Chosen:
+        """The same less the rows of some folds, of every seed."""
+        kept = ~pl.col("fold").is_in(list(folds))
+        return replace(self, rows=self.rows.filter(kept), accuracy_rows=self.accuracy_rows.filter(kept))
 
 
 def is_leaky(rule: str) -> bool:
@@ -147,7 +158,7 @@ def refitted(
     for (again, fold), choice in sorted(stand_in.items()):
         part = at_choices(folders, {(seed, fold): choice}).rows
         rows.append(part.with_columns(pl.lit(again, pl.Int32).alias("seed")))
-    return _same(pl.concat(rows).sort("seed", "clip"))
+    return replace(_same(pl.concat(rows).sort("seed", "clip")), stand_ins=len(stand_in))
 
 
 def oracle_epoch(folder: Path) -> Chosen:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mer_bench import cache, loso, predictions, selection
+from mer_bench import cache, loso, predictions, processes, selection
 from mer_bench.contracts import MerBenchError, Scale, Setting
 from mer_bench.fold import Training
 from mer_bench.seeds import seed
@@ -89,7 +89,7 @@ class Refits:
 
     study: Study
     seeds: int
-    workers: int
+    workers: processes.Workers
     tick_of: Callable[[str], loso.Tick | None]
 
 
@@ -112,8 +112,8 @@ def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selectio
     record = {"choices": {fold: list(choice) for fold, choice in chosen.items()}, "seeds": refits.seeds}
     again = refits.study.folder / refit_name(rule, chosen, refits.seeds)
     trainings = refit(refits.study, choices, values_of(folders), refits.seeds)
-    loso.resume_pass(trainings, again, record, workers=refits.workers, tick=refits.tick_of(rule))
-    lost = {(f["seed"], f["fold"]) for f in predictions.record(again)["folds"] if f["diverged"]}
+    ends = loso.run_pass(trainings, again, record, workers=refits.workers, tick=refits.tick_of(rule))
+    lost = {(end["seed"], end["fold"]) for end in ends if end["diverged"]}
     stand_in = {(again_seed, fold): choices[refits.study.seed, fold] for again_seed, fold in lost}
     return selection.refitted(again, folders, stand_in, refits.study.seed)
 
@@ -124,6 +124,14 @@ def refit_name(rule: str, chosen: Mapping[str, tuple[int, int]], seeds: int) -> 
     More trials may choose otherwise, and the same choice need not be trained again.
     """
     return f"refit-{rule}-{cache.key({'choices': {f: list(c) for f, c in chosen.items()}, 'seeds': seeds})[:8]}"
+
+
+def diverged(study: Study, rule: str, chosen: Mapping[str, tuple[int, int]], seeds: int) -> list[str]:
+    """Folds whose refit diverged under some seed, sorted; none where nothing was refitted."""
+    again = study.folder / refit_name(rule, chosen, seeds)
+    if not (again / predictions.DONE).is_file():
+        return []
+    return sorted({end["fold"] for end in predictions.record(again)["folds"] if end["diverged"]})
 
 
 def chosen_by(name: str, folders: Mapping[int, Path]) -> dict[tuple[int, str], selection.Choice]:
@@ -166,10 +174,11 @@ class Searched:
 
 
 def _complete(choices: Mapping[tuple[int, str], selection.Choice], folders: Mapping[int, Path]) -> None:
-    folds = {part["fold"] for folder in folders.values() for part in predictions.record(folder)["folds"]}
-    missing = sorted(folds - {fold for _, fold in choices})
+    parts = [part for folder in folders.values() for part in predictions.record(folder)["folds"]]
+    missing = sorted({part["fold"] for part in parts} - {fold for _, fold in choices})
     if missing:
-        raise MerBenchError(f"no trial finished fold {missing[0]} ({len(missing)} in all); lower the learning rates")
+        why = next(part["diverged"] for part in parts if part["fold"] == missing[0])
+        raise MerBenchError(f"no trial finished fold {missing[0]} ({len(missing)} in all): {why}")
 
 
 def refit(

@@ -19,7 +19,7 @@ METRIC_NAMES = {"uf1": "UF1", "uar": "UAR", "accuracy": "accuracy", "f1": "F1", 
 
 def tables(board: Board) -> list[Table]:
     """All tables of a board that have rows."""
-    found = [standings(board), rules(board), corpora(board), costs(board), printed(board)]
+    found = [standings(board), rules(board), metrics(board), corpora(board), costs(board), printed(board)]
     return [one for one in found if one.rows]
 
 
@@ -38,8 +38,8 @@ def standings(board: Board) -> Table:
         (Column("uar", "UAR"), lambda e: digits(e.result.rules[e.rule].uar)),
         (Column("accuracy", "acc."), lambda e: digits(e.result.rules[e.rule].accuracy)),
         (Column("seeds", "seeds"), lambda e: Cell(str(e.result.rules[e.rule].seeds), e.result.rules[e.rule].seeds)),
-        (Column("folds", "folds"), lambda e: Cell(_folds(e.result), e.result.folds_done)),
-        (Column("trials", "trials"), lambda e: whole(e.result.trials)),
+        (Column("folds", "folds"), lambda e: Cell(_folds(e.result), e.result.folds_done / e.result.folds_total)),
+        (Column("trials", "trials"), lambda e: whole(e.result.trials)._replace(link=e.page)),
     ]
     notes = ["The rule is the one that speaks for the evaluation; the others stand in the next table."]
     if board.reference:
@@ -48,8 +48,10 @@ def standings(board: Board) -> Table:
         notes.append("† had another number of trials to choose from than the reference.")
     if any(e.reported for e in board.entries):
         notes.append(
-            "Self-reported predictions were made elsewhere and only graded here; they stand last, without a rank."
+            "Self-reported predictions and given weights were made elsewhere and only graded here; they stand last, "
+            "without a rank."
         )
+    notes += [f"‡ {e.label}: {' '.join(e.result.notes)}" for e in board.entries if e.result.notes]
     return table("standings", " ".join(notes), columns, board.entries)
 
 
@@ -67,6 +69,24 @@ def rules(board: Board) -> Table:
         "far such a choice flatters, they are not results."
     )
     return table("rules", caption, columns, board.entries)
+
+
+def metrics(board: Board) -> Table:
+    """Other scores of the same predictions, those with an interval beside it."""
+    columns: list[tuple[Column, Maker]] = [
+        MODEL,
+        (Column("metric-rule", "rule", False), lambda e: Cell(_rule(e.result, e.rule), e.rule)),
+        (Column("uar-interval", "UAR [95 %]"), _with_ends("uar")),
+        (Column("accuracy-interval", "accuracy [95 %]"), _with_ends("accuracy")),
+        (Column("weighted-f1", "weighted F1"), lambda e: digits(e.result.rules[e.rule].weighted_f1)),
+        (Column("mean-of-folds", "mean of folds"), lambda e: digits(e.result.rules[e.rule].mean_of_folds_f1)),
+        (Column("seed-sd", "seed SD of UF1"), lambda e: digits(e.result.rules[e.rule].uf1_sd)),
+    ]
+    caption = (
+        "The same predictions by other scores. Mean of folds: each person's own UF1, then averaged, as some papers do; "
+        "a class that a person does not show counts as 0, so it is not to be held against UF1."
+    )
+    return table("metrics", caption, columns, board.entries)
 
 
 def corpora(board: Board) -> Table:
@@ -89,7 +109,6 @@ def costs(board: Board) -> Table:
         (Column("latency", "latency"), lambda e: Cell(latency(e.result.latency), e.result.latency)),
         (Column("time", "time"), _time),
         (Column("device", "device", False), lambda e: word(e.result.device)),
-        (Column("seed-sd", "seed SD"), lambda e: digits(e.result.rules[e.rule].uf1_sd)),
         (Column("strictness", "search", False), lambda e: word(e.result.strictness)),
         (Column("trained-on", "trained on", False), lambda e: word(_trained_on(e))),
         (Column("setting", "setting", False), lambda e: word(e.result.setting_name)),
@@ -161,6 +180,18 @@ def _score(result: Result, rule: str) -> Cell:
     return Cell(f"{number(score.uf1)} {bounds(*score.uf1_interval)}", score.uf1)
 
 
+def _with_ends(metric: str) -> Maker:
+    """A score and, if it is on record, its interval."""
+
+    def made(entry: Entry) -> Cell:
+        score = entry.result.rules[entry.rule]
+        low, high = score.ends(metric)
+        value = getattr(score, metric)
+        return Cell(number(value) if low is None or high is None else f"{number(value)} {bounds(low, high)}", value)
+
+    return made
+
+
 def _rule(result: Result, rule: str) -> str:
     strict = f", {result.strictness}" if result.strictness and rule.startswith("nested") else ""
     leaky = " (leaky)" if result.rules[rule].leaky else ""
@@ -195,7 +226,8 @@ def _p(entry: Entry) -> Cell:
 
 
 def _folds(result: Result) -> str:
-    return f"{result.folds_done}/{result.folds_total}" + (" PARTIAL" if result.folds_done < result.folds_total else "")
+    said = f"{result.folds_done}/{result.folds_total}" + (" PARTIAL" if result.folds_done < result.folds_total else "")
+    return said + (" ‡" if result.notes else "")
 
 
 def _trained_on(entry: Entry) -> str:

@@ -112,9 +112,13 @@ class Tracker:
         return run_id
 
     def trials_of(self, study: str) -> set[int]:
-        """Numbers of a study's trials that are recorded."""
+        """Numbers of a study's trials that are recorded; what a killed driver recorded by half is deleted."""
         query = f"tags.`mer_bench.kind` = 'trial' and tags.`mer_bench.study` = '{study}'"
-        return {int(run.data.tags["mer_bench.trial"]) for run in self._search(query)}
+        found = list(self._search(query))
+        for run in found:
+            if run.info.status == "RUNNING":
+                self.client.delete_run(run.info.run_id)
+        return {int(run.data.tags["mer_bench.trial"]) for run in found if run.info.status != "RUNNING"}
 
     def finish(
         self,

@@ -4,12 +4,14 @@ import itertools
 from collections import Counter
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mer_bench.attain import attain
 from mer_bench.contracts import UsageError
+from mer_bench.feasible import bounded, extremes
 from mer_bench.printed import fits, meanings, scores, truncated, window
 
 STSTNET = ((219, 22, 9), (40, 62, 7), (21, 3, 59))
@@ -88,6 +90,25 @@ def test_tables_of_the_literature_can_be():
     assert found.attainable and Counter(map(sum, found.example)) == Counter((250, 109, 83))
     assert ask((32, 63, 27, 25, 99), uf1=".8676").attainable
     assert ask((32, 64, 27, 25, 99, 7, 2), uf1=".6124", accuracy="70.31").attainable
+
+
+def test_a_uf1_alone_that_few_tables_have_is_found_and_one_that_none_has_is_not():
+    """The guesses miss a UF1 next to 1; every table with so few wrong clips is known."""
+    one_wrong = scores(((9, 1, 0), (0, 8, 0), (0, 0, 7)))["uf1"]
+    assert ask((10, 8, 7), uf1=f"{float(one_wrong):.4f}").attainable
+    found = ask((10, 8, 7), uf1=".9999")
+    assert found.attainable is False and found.nearest["uf1"] == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_the_cheap_look_rules_out_nothing_that_may_be(data):
+    sizes = tuple(data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=4)))
+    hits = np.array([[data.draw(st.integers(0, n)) for n in sizes] for _ in range(5)])
+    low, high = extremes(sizes, hits)
+    wanted = window(f"{data.draw(st.floats(0, 0.999)):.2f}")
+    inside = (low <= float(wanted.high)) & (high >= float(wanted.low))
+    assert not (inside & ~bounded(sizes, hits, wanted)).any()
 
 
 def test_digits_that_were_cut_off():

@@ -1,12 +1,13 @@
 """Comparing models on the embedded corpus: what is reused, what is refused, what is said."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import toy
 
-from mer_bench import catalog, commands, comparing, tracking, trials, tune
-from mer_bench.contracts import UsageError
+from mer_bench import catalog, commands, comparing, fold, tracking, trials, tune
+from mer_bench.contracts import MerBenchError, Scale, UsageError
 from mer_bench.space import draw
 
 RANDOM = """
@@ -75,6 +76,27 @@ def test_a_copy_of_a_model_is_no_different(ridge, place):
     assert found.differences[0].value == 0 and found.differences[0].p == 1
     assert found.verdict.startswith("ridge_copy.py against ridge_flow: no difference: both say the same")
     assert not found.ours.reused and found.theirs[0].reused and found.theirs[0].run_id == ridge.ours.run_id
+
+
+def test_a_copy_of_mmnet_is_no_different_from_mmnet(place, monkeypatch):
+    """Trained for real, at a size at which it takes seconds: drawn numbers, not the name, decide."""
+    task = replace(toy.TASK, scale=Scale(image_size=28, width=0.125, epochs=2))
+    monkeypatch.setattr(toy, "TASK", task)
+    toy.install(monkeypatch, toy.corpus(signal=60))
+    (place / "mmnet_copy.py").write_text((catalog.folder("baseline") / "mmnet.py").read_text() + "\n# a copy\n")
+    found = comparing.compare(f"{place / 'mmnet_copy.py'}:flow", "mmnet:flow", "toy", workers=1)
+    fold.forget()
+    said = "mmnet_copy.py:flow against mmnet:flow: no difference: both say the same about every clip"
+    assert found.verdict == f"{said}; rule last; each its own recipe"
+    assert (found.differences[0].value, found.differences[0].ends, found.differences[0].p) == (0, (0, 0), 1)
+    assert not found.ours.reused and not found.theirs[0].reused
+
+
+def test_a_side_without_every_fold_is_not_compared(place, ridge, monkeypatch):
+    partial = replace(ridge.ours.result, folds_done=15, notes=("PARTIAL: without synth/01.",))
+    monkeypatch.setattr(commands, "run", lambda *args, **options: replace(ridge.ours, result=partial))
+    with pytest.raises(MerBenchError, match="ridge_flow cannot be compared: PARTIAL: without synth/01"):
+        comparing.compare("ridge_flow", "majority")
 
 
 def test_two_guesses_are_not_said_to_differ_and_several_rivals_are_corrected_for(ridge, place):
@@ -152,6 +174,14 @@ def test_both_sides_are_searched_alike_or_unequally_if_allowed(place, ridge, mon
     assert found.ours.result.trials == found.theirs[0].result.trials == 2
     assert "rule nested-no-refit; each searched with 2 trials" in found.verdict
     assert [set(trial.values) for trial in found.ours.result.evidence.trials] == [{"lr"}] * 2
+    assert found.as_json()["differences"][0]["equal_budget"] is True
+    unequal = comparing.compare(str(place / "bare.py"), str(place / "tiny.py"), unequal=True, **options)
+    assert "UNEQUAL BUDGETS: its own recipe against 2 trials" in unequal.verdict
+    assert "rule last against nested-no-refit" in unequal.verdict
+    (row,) = unequal.as_json()["differences"]
+    assert (row["equal_budget"], row["trials"], row["against_trials"]) == (False, None, 2)
+    assert "its own recipe against 2 trials" in unequal.page.read_text()
+    assert unequal.theirs[0].reused and unequal.theirs[0].run_id == found.theirs[0].run_id
     again = commands.search(str(place / "tiny.py"), **options)
     assert again.reused and again.run_id == found.theirs[0].run_id
 

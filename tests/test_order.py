@@ -18,19 +18,23 @@ CLAIMS = ("printed", "feasible", "attain", "audit")
 TRAINING = ("batches", "trainer", "fold", "loso", "cost")
 RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
 REPORTS = (
-    "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
+    "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "lanes", "landscapes", "figures",
+    "pages", "leaderboard",
 )  # fmt: skip
-SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
+SEARCH = (
+    "space", "studies", "trials", "racing", "proposer", "control", "cluster", "tune", "importance", "ledger", "shelf",
+    "accounts", "dossier",
+)  # fmt: skip
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "searches",
-    "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
+    "pending", "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
-    "ray": {"tune"},
-    "optuna": {"space", "proposer", "search_spaces"},
+    "ray": {"cluster", "tune"},
+    "optuna": {"space", "proposer", "importance", "search_spaces"},
     "rich": {"leaderboard", "check", "progress", "data", "cli"},
     "timm": {"baselines"},
 }

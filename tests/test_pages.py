@@ -19,6 +19,7 @@ PAPER = {
     "printed": ({"task": "synth-3", "metric": "uf1", "value": 0.87, "rule": "oracle-epoch"},
                 {"task": "casme2-5", "metric": "accuracy", "value": 0.88, "rule": "oracle-mmnet"}),
 }  # fmt: skip
+NOTE = "PARTIAL: without a/01, whose training diverged <i>."
 PARTS = {"casme2": {"uf1": 0.7, "uar": 0.68, "accuracy": 0.7}, "samm": {"uf1": 0.4, "uar": 0.41, "accuracy": 0.4}}
 
 
@@ -28,7 +29,7 @@ def results():
     told = measured("told", kind="score", trials=None, rules={"self-reported": counted(0.7, trained_on="not known")})
     return finished(
         searched(), measured(paper=PAPER), measured("ridge_flow", 0.75, parameters=None, macs=None),
-        measured(WILD, 0.55, noise=2, folds_done=3), result("old"), told, composite,
+        measured(WILD, 0.55, noise=2, folds_done=3, notes=(NOTE,)), result("old"), told, composite,
     )  # fmt: skip
 
 
@@ -139,6 +140,21 @@ def test_banner_partial_runs_and_facts_are_shown(files):
     # every article of a task with a banner carries it
     articles = re.findall(r"(?s)<article.*?</article>", files[".html"])
     assert sum(BANNER in a for a in articles) == len(articles) - 1
+
+
+def test_what_to_know_about_a_run_stands_with_its_number_in_every_file(files):
+    for kind, words in ((".html", "PARTIAL: without a/01, whose training diverged &lt;i&gt;."), (".csv", NOTE)):
+        assert words in files[kind]
+    assert files[".html"].count("PARTIAL: without a/01") == 2 and "3/16 PARTIAL ‡" in files[".html"]
+    assert "‡ &lt;script" in files[".html"] and r"$\ddagger$" in files[".tex"] and "‡" in files[".md"]
+
+
+def test_other_scores_have_their_intervals(results):
+    ends = {"uar": (0.4, 0.7), "accuracy": (0.5, 0.8)}
+    (board,) = standings.boards(finished(measured(rules={"last": counted(0.6, intervals=ends)}), result("old")))
+    found = {row[0].text: [cell.text for cell in row] for row in tables.metrics(board).rows}
+    assert found["mmnet"][2].endswith(" [.400, .700]") and found["mmnet"][3].endswith(" [.500, .800]")
+    assert "[" not in found["old"][2]
 
 
 def test_leaky_columns_are_marked_and_no_leaky_number_is_a_headline(results):

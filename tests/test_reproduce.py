@@ -1,6 +1,7 @@
 """A recorded run, again: the same clip by clip, or what differs by name."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -106,12 +107,13 @@ def test_other_numbers_of_epochs_differ(answer, tmp_path):
     assert not compare(again, again)["differs"].any()
 
 
-def test_a_study_repeats_its_refits_and_if_asked_its_trials(place):
+def searched(place, name):
+    """A study of two trials without Ray: its run, its folder and its result."""
     model = str(place / "tiny.py")
     settled = ready.prepare(model, "toy", None, "task", "cpu", 1, 1).with_inputs(["flow@28"], None)
     question = {"published": settled.setting.as_dict(), **settled.question}
     with settled.tracker.run("study", "search", "tiny.py", "toy", question) as run_id:
-        folder, order = tracking.tables() / "a-study", studies.shuffled(loso.folds("toy", settled.setting), 0)
+        folder, order = tracking.tables() / name, studies.shuffled(loso.folds("toy", settled.setting), 0)
         study = studies.Study(settled.space, "toy", settled.scale, "qmc", 2, 0, folder, order, **settled.formats)
         for number, values in enumerate([study.space.default(), {**study.space.default(), "lr": 0.003}]):
             trials.propose(study, number, values)
@@ -123,6 +125,28 @@ def test_a_study_repeats_its_refits_and_if_asked_its_trials(place):
         beside = answers.Found(settled.cost(), choices=studies.Searched(study, folders, ["nested"]).choices)
         result = answers.result("search", settled, question, chosen, beside, study, ended)
         settled.tracker.finish(run_id, result, folder)
+    return run_id, folder, result
+
+
+def test_a_fold_whose_refit_diverged_is_named_beside_the_number(place, monkeypatch):
+    train = loso.train
+
+    def breaks(training):
+        done = train(training)
+        lost = not training.validation and training.fold in ("toy/03", "toy/05")
+        return replace(done, tables={}, diverged="loss is nan") if lost else done
+
+    monkeypatch.setattr(loso, "train", breaks)
+    _, _, result = searched(place, "broken-refit")
+    assert result.notes == (
+        "The refit of nested diverged in toy/03 and toy/05: there its choice speaks without refit.",
+    )
+    assert (result.folds_done, result.folds_total) == (8, 8) and result.clips == sum(toy.SIZES)
+
+
+def test_a_study_repeats_its_refits_and_if_asked_its_trials(place):
+    run_id, folder, result = searched(place, "a-study")
+    assert result.notes == ()
     found = reproduce.reproduce(run_id, workers=1)
     assert found.words() == f"0 of {sum(toy.SIZES)} clips differ"
     assert reproduce.reproduce(run_id, trials=True, workers=1).names == []

@@ -1,12 +1,15 @@
 """A whole run of one recipe, on the embedded corpus with a tiny model."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import polars as pl
 import pytest
 import toy
 from safetensors.torch import load_file
 
-from mer_bench import commands, predictions, selection, tracking
-from mer_bench.contracts import MerBenchError
+from mer_bench import commands, loso, predictions, provenance, selection, tracking
+from mer_bench.contracts import MerBenchError, Setting
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,98 @@ def test_a_loss_that_is_no_number_ends_the_run_with_its_reason(place):
     tracker = tracking.open()
     failed = tracker.client.search_runs([tracker.experiment], "attributes.status = 'FAILED'")
     assert any("lower lr=1e" in run.data.tags["mer_bench.reason"] for run in failed)
+
+
+@pytest.fixture
+def spied(monkeypatch):
+    """Which folds were trained, in order; `fail` makes some of them diverge."""
+    trained, fail, train = [], set(), loso.train
+
+    def spy(training):
+        trained.append((training.validation, training.seed, training.fold))
+        done = train(training)
+        lost = replace(done, tables={}, weights="", diverged="loss is nan")
+        return lost if training.fold in fail else done
+
+    monkeypatch.setattr(loso, "train", spy)
+    return SimpleNamespace(trained=trained, fail=fail)
+
+
+def stopped_after(count):
+    """A tick that presses Ctrl-C when so many folds of a pass are done."""
+
+    def tick(done, total, text):
+        if done == count and "folds" in text:
+            raise KeyboardInterrupt
+
+    return tick
+
+
+@pytest.mark.parametrize("every", [-1.0, 5.0])
+def test_a_stopped_run_goes_on_from_its_folds_when_asked_again(place, spied, monkeypatch, every):
+    """Whether each fold was kept as it ended, or those that waited were kept on the way out."""
+    monkeypatch.setattr(loso, "SAVE_EVERY", every)
+    options = {"rules": ("last", "inner"), "settings": {"epochs": 2}, "keep_weights": True, "workers": 1}
+    model = str(place / "tiny.py")
+    whole = commands.run(model, **options)
+    spied.trained.clear()
+    with pytest.raises(KeyboardInterrupt):
+        commands.run(model, **options, tick=stopped_after(5))
+    before = list(spied.trained)
+    assert len(before) == 5
+    with pytest.raises(KeyboardInterrupt):
+        commands.run(model, **options, tick=stopped_after(9))
+    again = commands.run(model, **options)
+    assert len(spied.trained) == len(set(spied.trained)) == 32, "no fold is trained twice"
+    for stem in ("all", "held"):
+        for name in predictions.TABLES:
+            one, two = (pl.read_parquet(answer.tables / stem / name) for answer in (whole, again))
+            assert one.equals(two), name
+        files = [sorted(p.name for p in (a.tables / stem).rglob("*.safetensors")) for a in (whole, again)]
+        assert files[0] == files[1] and len(files[0]) == 16
+    (note,) = again.result.notes
+    assert note.endswith("of 32 trainings are of an earlier command that was stopped; the time is without them.")
+    assert whole.result.notes == () and again.result.rules == whole.result.rules
+    assert [p.name for p in (place / "mlruns/tables/unfinished").iterdir()] == []
+
+
+def test_edited_sources_or_another_question_go_on_with_nothing(place, spied, monkeypatch):
+    model = str(place / "tiny.py")
+    with pytest.raises(KeyboardInterrupt):
+        commands.run(model, settings={"epochs": 1}, workers=1, tick=stopped_after(3))
+    for hidden, source in ((6, "edited"), (5, provenance.source())):
+        spied.trained.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(provenance, "source", lambda source=source: source)
+            assert commands.run(model, settings={"epochs": 1, "hidden": hidden}, workers=1).result.notes == ()
+        assert len(spied.trained) == 16
+
+
+def test_what_was_trained_survives_a_store_that_cannot_be_written(place, spied, monkeypatch):
+    model, options = str(place / "tiny.py"), {"settings": {"epochs": 1, "hidden": 3}, "workers": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr("mer_bench.attachments.finish", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            commands.run(model, **options)
+    spied.trained.clear()
+    assert commands.run(model, **options).result.notes and spied.trained == []
+
+
+def test_a_fold_that_diverges_makes_a_run_partial_and_is_named(place, spied):
+    model = str(place / "tiny.py")
+    first, second = loso.folds("synth-3", Setting("", {}, None, "flow@28"))[:2]
+    spied.fail |= {first, second}
+    answer = commands.run(model, settings={"epochs": 2, "hidden": 7}, seeds=2, workers=1)
+    result = answer.result
+    assert (result.folds_done, result.folds_total, result.subjects) == (14, 16, 14)
+    assert result.notes == (f"PARTIAL: without {first} and {second}, whose training diverged (loss is nan).",)
+    rows = predictions.open_test(answer.tables / "all")
+    assert result.clips == rows["clip"].n_unique() < 130 and not set(rows["fold"]) & {first, second}
+    assert set(result.rules["last"].by_subject) == set(rows["subject"])
+    assert answer.as_json()["folds_done"] == 14 and answer.as_json()["notes"] == list(result.notes)
+    spied.fail |= set(rows["fold"])
+    with pytest.raises(MerBenchError, match="loss is nan"):
+        commands.run(model, settings={"epochs": 2, "hidden": 8}, workers=1)
 
 
 def test_what_is_drawn_is_on_record(twice):

@@ -7,6 +7,7 @@ from invented_results import HELD, measured, result, rule, searched, study
 
 from mer_bench.contracts import MerBenchError
 from mer_bench.scores import ROWS, SCHEMA, Result, rows, table
+from mer_bench.selection import UNVERIFIED
 
 START = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -79,6 +80,18 @@ def test_table_has_one_row_per_number():
     assert scores.filter(corpus="samm", metric="uar")["value"].to_list() == [0.4]
 
 
+def test_intervals_stand_beside_uar_and_accuracy_too():
+    ends = {"uar": (0.4, 0.7), "accuracy": (0.5, 0.8)}
+    found = result(rules={"last": rule(0.6, intervals=ends, per_corpus={"samm": {"uar": 0.4}})})
+    scores = {(row["corpus"], row["metric"]): (row["low"], row["high"]) for row in table(found).to_dicts()}
+    assert scores["", "uar"] == (0.4, 0.7) and scores["", "accuracy"] == (0.5, 0.8) and scores["", "uf1"] == (0.5, 0.68)
+    assert scores["samm", "uar"] == scores["", "weighted_f1"] == (None, None)
+    (row,) = rows(finished(found)).to_dicts()
+    assert [row[name] for name in ("uar_low", "uar_high", "accuracy_low", "accuracy_high")] == [0.4, 0.7, 0.5, 0.8]
+    (old,) = rows(finished(result(rules={"last": rule(0.6)}))).to_dicts()
+    assert old["uar_low"] is old["accuracy_high"] is None
+
+
 def test_rows_one_per_run_and_rule_honest_first_best_first():
     found = rows(finished(result(), study()))
     assert dict(found.schema) == ROWS
@@ -129,6 +142,13 @@ def test_partial_runs_stand_below_complete_ones():
     rules = {"last": rule(0.9)}
     found = rows(finished(result(), result("lucky", rules=rules, folds_done=2)))
     assert found.filter(leaky=False)["model"].to_list() == ["mmnet", "mmnet", "lucky"]
+
+
+@pytest.mark.parametrize("unverified", UNVERIFIED)
+def test_what_was_made_elsewhere_stands_below_what_was_made_here(unverified):
+    told = result("told", rules={unverified: rule(0.99)})
+    found = rows(finished(told, result(rules={"last": rule(0.4), "oracle-epoch": rule(0.9, leaky=True)})))
+    assert found["rule"].to_list() == ["last", unverified, "oracle-epoch"]
 
 
 def test_nothing_recorded_names_the_first_command():

@@ -78,7 +78,7 @@ def test_the_files_own_folds_make_the_mean_of_folds():
     assert found.notes == ("2 folds of several subjects, not one subject at a time.",)
     split = score(said, columns=[pl.Series("fold", [f"f{i % 5}" for i in range(len(said))])])
     assert split.notes[0].startswith("NOT BY SUBJECT: 4 subjects lie in several folds")
-    assert split.result.banner.startswith("INVENTED NOT BY SUBJECT")
+    assert split.result.banner == "INVENTED" and split.result.notes == split.notes
 
 
 def test_a_table_that_lacks_a_clip_is_refused_or_scored_as_partial():
