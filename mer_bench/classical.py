@@ -1,6 +1,7 @@
 """What methods without gradients share: a clip described once for all folds, and probabilities from a decision.
 
     arrays of a view (N, ...)       --describe, one clip at a time-->  features (N, D)
+    features                        --two clips at a time----------->  products (N, N), for linear methods
     decisions (N, classes present)  --softmax-->  probabilities (N, num_classes), 0 where a class is absent
 
 No library is imported here: a method brings its own classifier.
@@ -14,6 +15,9 @@ from typing import Any
 import numpy as np
 
 FEATURES = "features"
+PRODUCTS = "products"
+MOST_PRODUCTS = 4096
+"""Clips up to which inner products are kept: 128 MiB; with more, a fold is fitted on features."""
 
 
 def described(model: Any, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
@@ -24,10 +28,31 @@ def described(model: Any, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.n
     and `predict_proba` may ask again and also stand a view's bare arrays.
     """
     describe = getattr(model, "describe", None)
-    if describe is None or FEATURES in arrays:
+    if describe is None or FEATURES in arrays or PRODUCTS in arrays:
         return arrays
     count = len(next(iter(arrays.values())))
     return {FEATURES: np.stack([describe({key: array[row] for key, array in arrays.items()}) for row in range(count)])}
+
+
+def prepared(model: Any, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    """What the harness keeps of all clips for all folds: `described`, and for `Linear` methods their inner products.
+
+    A product is of two clips and of no third, and knows no label; `part` gives a fit its training clips' alone. So one
+    Gram matrix serves all folds, which then cost a small problem each, whatever the number of features.
+    """
+    found = described(model, arrays)
+    if not isinstance(model, Linear) or len(found[FEATURES]) > MOST_PRODUCTS:
+        return found
+    values = np.asarray(found[FEATURES], np.float64)
+    return {PRODUCTS: values @ values.T}
+
+
+def part(arrays: Mapping[str, np.ndarray], rows: np.ndarray, fitted: np.ndarray) -> dict[str, np.ndarray]:
+    """Some clips of what was `prepared`; of their products those with the clips that the model is fitted on."""
+    return {
+        key: array[np.ix_(rows, fitted)] if key == PRODUCTS else np.asarray(array[rows])
+        for key, array in arrays.items()
+    }
 
 
 class Ranked:
@@ -95,3 +120,41 @@ def _votes(said: np.ndarray, classes: int) -> np.ndarray:
     votes = (said >= 0) @ (sides > 0).astype(float) + (said < 0) @ (sides < 0).astype(float)
     sure = said @ sides
     return np.asarray(votes + sure / (3 * (np.abs(sure) + 1)))
+
+
+class Linear:
+    """A method that needs no more of its clips, once described, than their inner products.
+
+    A subclass describes a clip. The harness gives `products`: (N, N) to `fit`, (M, N) to `predict_proba`; given
+    features or a view's bare arrays it is fitted on features, with the same answers to rounding.
+
+    Args:
+        num_classes: as of `Ranked`.
+        on_features: the classifier, fitted on (N, D).
+        on_products: the same classifier, fitted on (N, N).
+    """
+
+    def __init__(self, num_classes: int, on_features: Any, on_products: Any) -> None:
+        self.ways = {FEATURES: Ranked(num_classes, on_features), PRODUCTS: Ranked(num_classes, on_products)}
+
+    def describe(self, clip: Mapping[str, np.ndarray]) -> np.ndarray:
+        """One clip's arrays -> (D,)."""
+        raise NotImplementedError
+
+    def fit(self, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
+        """Fit on clips and labels (N,)."""
+        key = PRODUCTS if PRODUCTS in inputs else FEATURES
+        self.ways[key].fit(described(self, inputs)[key], labels)
+
+    def predict_proba(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Clips -> (N, num_classes), rows sum to 1."""
+        key = PRODUCTS if PRODUCTS in inputs else FEATURES
+        return self.ways[key].predict_proba(described(self, inputs)[key])
+
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays for `restore`, of a model fitted on clips or features."""
+        return self.ways[FEATURES].keep()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Decide as the model that was kept."""
+        self.ways[FEATURES].restore(arrays)
