@@ -16,14 +16,14 @@ PIXELS = (
 PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
 TRAINING = ("batches", "trainer", "fold", "loso", "cost")
-RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
+RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions")
 REPORTS = (
     "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
 )  # fmt: skip
 SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
 DOOR = (
-    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "searches",
-    "pending", "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
+    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "scoring", "given",
+    "searches", "pending", "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
