@@ -166,8 +166,8 @@ def _notes(found: Found, study: Study | None, seeds: int) -> list[str]:
     if found.lost:
         why = next(iter(found.lost.values()))
         said.append(f"PARTIAL: without {prose.listed(sorted(found.lost))}, whose training diverged ({why}).")
-    for rule, choices in found.choices.items() if study else ():
-        lost = diverged(study, rule, choices, seeds)
+    for rule, choices in found.choices.items():
+        lost = diverged(study, rule, choices, seeds) if study else []
         if lost:
             said.append(f"The refit of {rule} diverged in {prose.listed(lost)}: there its choice speaks without refit.")
     return said

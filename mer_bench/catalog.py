@@ -189,12 +189,7 @@ def fingerprint(name: str) -> str:
 def reads(name: str, options: Mapping[str, Any]) -> dict[str, str]:
     """Files that a method of these options reads when it is built: name -> SHA-256 of what they hold."""
     found = baseline(name).reads
-    return {file.name: _digest(file) for file in found(options)} if found else {}
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (found(options) if found else ())}
 
 
 def split(name: str) -> tuple[str, str]:

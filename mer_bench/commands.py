@@ -97,7 +97,7 @@ def _train(
     Raises:
         MerBenchError: no fold is whole.
     """
-    lost, earlier, total = {}, 0, 0
+    earlier, total, lost = 0, 0, dict[str, str]()
     for held, folder in passes.items():
         trainings = ready.trainings(held)
         earlier, total = earlier + pending.there(folder), total + len(trainings)

@@ -215,8 +215,7 @@ def rows(results: Sequence[tuple[str, datetime, Result]]) -> pl.DataFrame:
             row = _row(run_id, started, result, rule)
             newest = kept.setdefault(tuple(row[name] for name in _SAME.split()), row)
             newest["older_runs"] += newest is not row
-    ordered = sorted(kept.values(), key=_order)
-    return pl.DataFrame(ordered, schema=ROWS)
+    return pl.DataFrame(sorted(kept.values(), key=_order), schema=ROWS)
 
 
 def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str, Any]:
@@ -231,8 +230,7 @@ def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str,
         "notes": " ".join(result.notes),
         "setting": result.setting_name,
         "rule": rule,
-        "low": score.uf1_interval[0],
-        "high": score.uf1_interval[1],
+        **dict(zip(("low", "high"), score.uf1_interval, strict=True)),
         "chance": chance,
         "above_chance": score.uf1_interval[0] > chance,
         "seed_sd": score.uf1_sd,
@@ -248,6 +246,5 @@ def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str,
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     """By task; in it honest, unverified, leaky; complete before partial, then by UF1; the rest makes it total."""
     task = (row["task"], row["task_version"], row["task_sha256"])
-    partial = row["folds_done"] < row["folds_total"]
-    kind = (row["leaky"], row["rule"] == GIVEN, partial)
+    kind = (row["leaky"], row["rule"] == GIVEN, row["folds_done"] < row["folds_total"])
     return (*task, *kind, -row["uf1"], row["model"], row["rule"], row["started"], row["run"])
