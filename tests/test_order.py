@@ -17,7 +17,7 @@ PIXELS = (
 PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
 TRAINING = ("batches", "trainer", "fold", "loso", "cost", "pace", "weights")
-RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
+RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions")
 REPORTS = (
     "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "lanes", "landscapes", "figures",
     "pages", "sighting", "leaderboard",
@@ -27,8 +27,8 @@ SEARCH = (
     "ledger", "shelf", "accounts", "dossier",
 )  # fmt: skip
 DOOR = (
-    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "options",
-    "book", "searches", "pending", "commands", "comparing", "reproduce", "fitting", "predicting", "probing", "planning",
+    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "scoring", "given",
+    "options", "book", "searches", "pending", "commands", "comparing", "reproduce", "fitting", "predicting", "probing", "planning",
     "watching", "recorded", "progress", "data", "terms", "checks", "runs", "spaces", "plans", "uses", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
