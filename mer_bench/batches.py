@@ -103,7 +103,7 @@ def batch(
     moving = _jittered(data, recipe) if draws is not None else []
     pictures = {}
     for key, stored in data.pictures.items():
-        index = _middle(stored, key)
+        index: int | Tensor = _middle(stored, key)
         if key in moving and draws is not None:
             index = _moved(data, key, rows, index, draws[moving.index(key)])
         picture = _picked(key, stored, rows * stored.shape[1] + index)

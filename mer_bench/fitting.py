@@ -83,7 +83,7 @@ def fit(
     loso.examine(task, setting)
     name = answers.shown(space.model)
     if setting.recipe is None:
-        trained, formats = _classical(setting, data, len(asked.classes), (task, seed), name), {}
+        trained, formats = _classical(setting, data, len(asked.classes), (task, seed), name), dict[str, bool]()
     else:
         told = (lambda done, total: tick(done, total, f"{name} epochs")) if tick else None
         trained, formats = _network(setting, data, len(asked.classes), (task, seed), place, told)

@@ -36,6 +36,7 @@ class Ready:
     where: Cluster
     tracker: tracking.Tracker
     began: float
+    code: str
     data: Any = None
     formats: Mapping[str, bool] = field(default_factory=dict)
 
@@ -59,7 +60,7 @@ class Ready:
         """What is stored beside every answer."""
         return {
             "pinned": dict(self.space.pinned),
-            "code": catalog.fingerprint(self.space.model),
+            "code": self.code,
             "scale": self.scale_name,
             "seeds": self.seeds,
             "inputs": self.data.key,
@@ -77,7 +78,14 @@ class Ready:
         """One training for each seed and fold."""
         return [
             fold.Training(
-                self.task, self.setting, seed, name, validation=validation, device=self.device, **self.formats
+                self.task,
+                self.setting,
+                seed,
+                name,
+                validation=validation,
+                device=self.device,
+                code=self.code,
+                **self.formats,
             )
             for seed in range(self.seeds)
             for name in loso.folds(self.task, self.setting)
@@ -116,7 +124,8 @@ def prepare(
     searched, size, setting = settled(model, task, settings, scale, published=published, space=space)
     count, place = processes.workers(workers), usable(device)
     where = Cluster(workers if address else count, address, gpus_per_trial, place)
-    return Ready(searched, task, scale, size, setting, place, seeds, where, tracking.open(), began)
+    code = catalog.fingerprint(searched.model)
+    return Ready(searched, task, scale, size, setting, place, seeds, where, tracking.open(), began, code)
 
 
 def settled(

@@ -115,7 +115,7 @@ def score(file: str | Path, task: str, *, partial: bool = False, add: str = "") 
         MerBenchError: the file's clips are missing, doubled, unknown or labelled otherwise; a class has no clip.
     """
     path, facts = Path(file), catalog.task(task)
-    if add in catalog.names("baseline"):
+    if catalog.split(add)[0].strip().casefold() in catalog.names("baseline"):
         raise UsageError(
             f"--add {add}: that is a method of the catalogue; choose another name for predictions made elsewhere"
         )

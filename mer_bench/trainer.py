@@ -137,6 +137,7 @@ def fit(
 
     Raises:
         Diverged: the loss, a validation clip's probability or a weight is not finite.
+        MerBenchError: the model changes its weights or buffers while it is scored.
     """
     device = data.labels.device.type
     with seeded(*names, "init"):
@@ -151,9 +152,13 @@ def fit(
             torch.manual_seed(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
             loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
-            # apart, so that not even the number of test clips can move a bit of what validation clips score
+            before = _tensors(model)
+            # apart, so that not even the number of test clips can move a bit of what validation clips score, or of what
+            # is drawn in the next epoch
             for kept, part in zip(said, scored, strict=True):
-                kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+                with seeded(*names, "score", epoch):
+                    kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+            _unmoved(before, _tensors(model))
             # the last step may break the weights after the last loss was taken; test clips have no say in this
             if not finite([loss, said[0][-1], *model.parameters()]):
                 where = f"epoch {epoch} of {'/'.join(map(str, names))}"
@@ -169,6 +174,20 @@ def fit(
 def finite(tensors: Iterable[Tensor]) -> bool:
     """Whether every number of all tensors is one; waits for the device once."""
     return math.isfinite(nn.utils.get_total_norm([x for x in tensors if x.numel()], math.inf))
+
+
+def _tensors(model: nn.Module) -> dict[str, tuple[Tensor, int]]:
+    """A model's weights and buffers, and how often each was written to."""
+    return {name: (x, x._version) for name, x in model.state_dict(keep_vars=True).items()}
+
+
+def _unmoved(before: Mapping[str, tuple[Tensor, int]], after: Mapping[str, tuple[Tensor, int]]) -> None:
+    """Raise unless they are the same tensors, untouched: what scoring leaves in a model, test clips have taught it."""
+    for name, (x, writes) in after.items():
+        if name not in before or before[name][0] is not x or before[name][1] != writes:
+            raise MerBenchError(
+                f"the model changes {name} while it is scored on test clips; change it in training alone"
+            )
 
 
 def spoken(test: np.ndarray) -> np.ndarray:

@@ -28,8 +28,9 @@ SEARCH = (
 )  # fmt: skip
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "scoring", "given",
-    "options", "book", "searches", "pending", "commands", "comparing", "reproduce", "fitting", "predicting", "probing", "planning",
-    "watching", "recorded", "progress", "data", "terms", "checks", "runs", "spaces", "plans", "uses", "cli",
+    "options", "book", "searches", "pending", "commands", "comparing", "reproduce", "fitting", "predicting", "probing",
+    "planning", "watching", "recorded", "progress", "data", "terms", "checks", "runs", "spaces", "plans", "uses",
+    "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {

@@ -115,5 +115,6 @@ def test_a_recorded_table_is_self_reported():
 def test_nothing_is_recorded_unasked_or_under_a_methods_name(tmp_path):
     score(guesses(1))
     assert not (tmp_path / "mlruns").exists()
-    with pytest.raises(UsageError, match="--add mmnet"):
-        score(guesses(1), add="mmnet")
+    for name in ("mmnet", "mmnet:flow", "MMNet "):
+        with pytest.raises(UsageError, match=f"--add {name}"):
+            score(guesses(1), add=name)
