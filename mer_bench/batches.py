@@ -103,9 +103,9 @@ def batch(
     moving = _jittered(data, recipe) if draws is not None else []
     pictures = {}
     for key, stored in data.pictures.items():
-        index: int | Tensor = _middle(stored, key)
-        if key in moving and draws is not None:
-            index = _moved(data, key, rows, index, draws[moving.index(key)])
+        middle = _middle(stored, key)
+        drawn = draws[moving.index(key)] if draws is not None and key in moving else None
+        index = middle if drawn is None else _moved(data, key, rows, middle, drawn)
         picture = _picked(key, stored, rows * stored.shape[1] + index)
         pictures[key] = picture if data.motion else _normalised(key, picture)
     if draws is not None and recipe is not None:
