@@ -1,8 +1,8 @@
 """`study.json`: what a study asks, and which answers were sought of it; readable while a search is under way.
 
-    model, task, folds     what is searched, on what, in which order trials take the folds
-    question               what decides the trials; its hash names the study
-    runs                   an answer sought, in words -> {run_id, done, trials, seeds, command}
+    question    what decides the trials; its hash names the study
+    runs        an answer sought, in words -> {run_id, done, trials, seeds, command}; `trials` of a finished one are
+                those that its budget let it have
 
 A study is one question and may have several answers: after 20 trials and after 40, under other rules, with more seeds.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,16 @@ FILE = "study.json"
 
 @dataclass(frozen=True)
 class Book:
-    """A study's book; see the module. Books written before `model`, `task` and `folds` were kept have them empty."""
+    """A study's book; see the module."""
 
     folder: Path
     question: Mapping[str, Any]
     runs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    model: str = ""
-    task: str = ""
-    folds: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, study: Study, question: Mapping[str, Any]) -> Book:
         """The book of a study, or an empty one."""
-        found = cls.read(study.folder)
-        model = shown(study.space.model)
-        return replace(found or cls(study.folder, question), model=model, task=study.task, folds=study.folds)
+        return cls.read(study.folder) or cls(study.folder, question)
 
     @classmethod
     def read(cls, folder: Path) -> Book | None:
@@ -50,7 +45,7 @@ class Book:
         if not path.is_file():
             return None
         found = json.loads(path.read_text())
-        return cls(folder, **{**found, "folds": tuple(found.get("folds", ()))})
+        return cls(folder, found["question"], found["runs"])
 
     def run_of(self, asked: Options, ready: Ready, study: Study) -> tuple[str, bool]:
         """The run that answers what is sought (trials, seeds, rules, finalists), and whether it is finished.
@@ -61,18 +56,17 @@ class Book:
         """
         sought = asked.sought(ready.seeds)
         here = self.runs.get(sought)
-        if here and here["done"]:
-            if here["trials"] >= asked.trials:
-                return here["run_id"], True
-            here = None  # its budget ended it early; it goes on under another run
+        if here and here["done"] and here["trials"] >= asked.trials:
+            return here["run_id"], True
         ended = len(trials.everything(study))
         stopped = any(not run["done"] for run in self.runs.values()) and ended < asked.trials
-        if (here or stopped) and not asked.resume:
+        unfinished = here is not None and not here["done"]
+        if (unfinished or stopped) and not asked.resume:
             name = self.folder.name
             raise UsageError(
                 f"{name} was stopped after {ended} trials: go on with --resume, or start anew with --fresh"
             )
-        if here:
+        if here and unfinished:
             return here["run_id"], False
         run_id = self._start(ready)
         entry = {"run_id": run_id, "done": False, "trials": asked.trials, "seeds": ready.seeds}
@@ -82,13 +76,15 @@ class Book:
         return run_id, False
 
     def _start(self, ready: Ready) -> str:
-        text = f"search {self.model} on {self.task}"
-        run_id = ready.tracker.start(text, "search", self.model, self.task, dict(self.question))
+        model = shown(ready.space.model)
+        run_id = ready.tracker.start(
+            f"search {model} on {ready.task}", "search", model, ready.task, dict(self.question)
+        )
         ready.tracker.client.set_tag(run_id, "mer_bench.study", self.folder.name)
         return run_id
 
     def finished(self, sought: str, count: int) -> None:
-        """This answer is there, with so many trials; a budget may have let it have fewer than were sought."""
+        """This answer is there, with so many trials."""
         now = Book.read(self.folder) or self
         replace(now, runs={**now.runs, sought: {**now.runs[sought], "done": True, "trials": count}}).write()
 
@@ -98,5 +94,5 @@ class Book:
 
     def write(self) -> None:
         """Put it on disk, whole or not at all."""
-        kept = {name: value for name, value in asdict(self).items() if name != "folder"}
-        cache.write_text(self.folder / FILE, json.dumps(kept, indent=1, sort_keys=True))
+        told = {"question": self.question, "runs": self.runs}
+        cache.write_text(self.folder / FILE, json.dumps(told, indent=1, sort_keys=True))

@@ -4,12 +4,14 @@
       corpora.json          name -> folder, as told by `mer-bench data add`
       corpora/<name>-<hash> generated corpora
       datasets/<name>.py    corpora of one's own, made by `mer-bench data add`
+      mends/<name>.csv      corrections of one's own, told by `mer-bench data add --mends`
       apexes/<name>-<hash>  apexes found by flow
       inputs/<name>-<hash>  prepared arrays
+      gathered/<view>-<hash> those of a task's clips alone, where they do not lie together
 
-Everything but `corpora.json` and `datasets` may be deleted at any time. A folder is built beside its place, flushed and
-renamed, under a lock that the operating system drops when its holder dies, so two processes that want the same thing
-build it once and a killed one leaves neither a lock nor half a folder.
+Everything but `corpora.json`, `datasets` and `mends` may be deleted at any time. A folder is built beside its place,
+flushed and renamed, under a lock that the operating system drops when its holder dies, so two processes that want the
+same thing build it once and a killed one leaves neither a lock nor half a folder.
 """
 
 from __future__ import annotations

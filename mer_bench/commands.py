@@ -87,9 +87,8 @@ def run(
         return recorded
     cost = ready.cost()
     asked = {"model": name, "task": task, "question": question, "keep_weights": keep_weights}
-    recorded_as = f"{name} on {task}", "run", name, task, question
     with (
-        ready.tracker.run(*recorded_as) as run_id,
+        ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id,
         tracking.held(run_id) as folder,
         pending.place(folder, asked) as here,
     ):

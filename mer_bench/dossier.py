@@ -150,7 +150,9 @@ def _went(ledger: Ledger) -> list[Figure]:
 
 def _raced(laps: Sequence[Lap], looked: bool) -> str:
     many = -(-len(laps) // lanes.COLUMNS)
-    said = "One row a fold, in the study's order; one column a trial. Darker: a lower validation loss, which is better."
+    said = (
+        "One row a fold, in the study's order; one column a trial. Stronger: a lower validation loss, which is better."
+    )
     said += " Dashes: the first look." if looked else ""
     if many > 1:
         return f"{said} A column is {many} trials, a cell their median, pale where fewer than half trained that fold."

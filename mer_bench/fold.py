@@ -136,7 +136,7 @@ def on_device(data: inputs.Inputs, jitter: float, after_apex: bool, device: str)
 def described(data: inputs.Inputs, classes: int, question: str) -> Mapping[str, np.ndarray]:
     """What a classical model is shown of every clip, each described once and by itself; `question` is its setting."""
     model = builder(Setting.from_dict(json.loads(question)), classes)()
-    return classical.described(model, data.arrays)
+    return classical.prepared(model, data.arrays)
 
 
 def forget() -> None:
@@ -197,7 +197,7 @@ def _fit_classical(
     arrays = described(data, classes, json.dumps(training.setting.as_dict(), sort_keys=True))
 
     def shown(rows: np.ndarray) -> dict[str, np.ndarray]:
-        return {key: np.asarray(array[rows]) for key, array in arrays.items()}
+        return classical.part(arrays, rows, fold.train)
 
     labels, said = data.clips["label"].to_numpy().astype(np.int64), []
     with trainer.seeded(training.task, training.seed, training.fold, "fit"):

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from mer_bench.svg import PAD, WIDTH, Scale, cut, element, joined, line, picture, text
 
 LEFT = 44.0
-COLUMNS = 180
+COLUMNS = 250
 """Trials are gathered where there are more than so many: a column must be seen."""
 SHADES = 6
 

@@ -127,8 +127,7 @@ def keep(jobs: Sequence[tuple[Path, Training]], *, workers: processes.Workers = 
         workers, tick: as in `run_pass`.
     """
     missing = [job for job in jobs if not (job[0] / predictions.DONE).is_file()]
-    processes_for = _processes([training for _, training in missing], workers)
-    ended = processes.spread(_keep, missing, processes_for, "training")
+    ended = processes.spread(_keep, missing, _where([training for _, training in missing], workers), "training")
     for count, fold in enumerate(ended, len(jobs) - len(missing) + 1):
         if tick:
             tick(count, len(jobs), fold)
@@ -171,11 +170,11 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
 
 
 def _spread(trainings: Sequence[Training], workers: processes.Workers) -> Iterator[Finished]:
-    return processes.spread(train, trainings, _processes(trainings, workers), "training")
+    return processes.spread(train, trainings, _where(trainings, workers), "training")
 
 
-def _processes(trainings: Sequence[Training], workers: processes.Workers) -> processes.Workers:
-    """How many: on one machine, classical models share what they make of a clip, and a device is one."""
+def _where(trainings: Sequence[Training], workers: processes.Workers) -> processes.Workers:
+    """In this process, if models share what they make of a clip, or a device."""
     classical = all(t.setting.recipe is None for t in trainings)
     here = isinstance(workers, int) and (classical or any(t.device != "cpu" for t in trainings))
     return 1 if here else workers

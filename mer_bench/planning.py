@@ -17,6 +17,7 @@ from typing import Any
 
 from mer_bench import commands, probing, processes, prose, searches, selection, splits, trials
 from mer_bench.answers import shown
+from mer_bench.cluster import Cluster, gpus
 from mer_bench.contracts import UsageError
 from mer_bench.options import REFITTED, Options
 from mer_bench.options import options as options_of
@@ -104,7 +105,7 @@ def search(
     ready, question = searches.settled(model, task, settings, scale, device, seeds, workers, space, asked, tick)
     study = searches.study_of(ready, asked, searches.place(ready, question, asked))
     ended = trials.everything(study)
-    at_once = max(1, min(_at_once(ready, asked), study.trials - len(ended) or _workers(ready)))
+    at_once = max(1, min(_at_once(ready.where), study.trials - len(ended) or processes.cores()))
     told = probing.recorded(study, ended) or probing.probed(probing.trainings(study, ended), at_once, tick)
     mean, ends = probing.typical(told.seconds, study.trials if not ended else 0, asked.sampler in STRICT)
     work = _Work(study, study.trials - len(ended), at_once, asked, seeds, wanted, told.start)
@@ -139,8 +140,8 @@ def run(
     scale: str = "task",
     keep_weights: bool = False,
     weights_dir: str | Path | None = None,
-    address: str | None = None,
     workers: int | None = None,
+    address: str | None = None,
     tick: Tick | None = None,
 ) -> Plan:
     """What `commands.run` with these arguments would take.
@@ -155,8 +156,8 @@ def run(
     ready = ready.with_inputs([ready.setting.view], tick)
     passes = {rule == "inner" for rule in rules or commands.DEFAULT_RULES}
     everything = [training for held in sorted(passes) for training in ready.trainings(held)]
-    here = ready.setting.recipe is None or ready.device != "cpu"
-    at_once = 1 if here else min(_workers(ready), len(everything))
+    here = not address and (ready.setting.recipe is None or ready.device != "cpu")
+    at_once = 1 if here else min(_at_once(ready.where), len(everything))
     usual = probing.usual(task, ready.setting.view, [training.fold for training in ready.trainings(False)])
     mine = [replace(everything[0], fold=name) for name in usual[:at_once]]
     told = probing.probed(mine, at_once, tick)
@@ -235,16 +236,14 @@ class _Work:
         }
 
 
-def _workers(ready: Ready) -> int:
-    """Workers at the same time; of a cluster those that were asked for, or as many as this machine has cores."""
-    return ready.where.workers or processes.cores()
+def _at_once(where: Cluster) -> int:
+    """Trials at the same time: as many as workers, and on this machine's GPUs as many as share them.
 
-
-def _at_once(ready: Ready, asked: Options) -> int:
-    """Trials at the same time: as many as workers, and on a GPU as many as share it."""
-    if ready.device != "cuda" or asked.gpus_per_trial is None:
-        return _workers(ready)
-    return min(_workers(ready), max(1, int(1 / asked.gpus_per_trial)))
+    Of a cluster that says nothing as many as this machine has cores are assumed.
+    """
+    count = where.workers or processes.cores()
+    part = where.share.get("gpu")
+    return count if part is None or where.address else min(count, max(1, int(gpus() / part)))
 
 
 def _share(racing: bool, missing: int, at_once: int, measured: float | None) -> tuple[float, tuple[float, float]]:

@@ -11,7 +11,7 @@ from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.terms import Json
 
 if TYPE_CHECKING:
-    from mer_bench.roster import Recorded
+    from mer_bench.recorded import Recorded
     from mer_bench.watching import Standing
 
 NAME = "runs"
@@ -27,11 +27,13 @@ def show_list(
     as_json: Json = False,
 ) -> None:
     """Every run and study, newest first: how it stands, and its UF1 with the rule that it is under."""
-    from mer_bench import roster, tracking
+    from mer_bench import recorded, tracking
 
     if status and status not in COLOURS:
         raise UsageError(f"unknown status {status!r}; known: {', '.join(COLOURS)}")
-    found = [one for one in roster.everything(tracking.open()) if task in ("", one.task) and status in ("", one.status)]
+    found = [
+        one for one in recorded.everything(tracking.open()) if task in ("", one.task) and status in ("", one.status)
+    ]
     if as_json:
         typer.echo(json.dumps([one.as_json() for one in found], allow_nan=False))
     elif not found:
@@ -50,14 +52,14 @@ def show(
     if watching:
         _watch(name, as_json)
         return
-    from mer_bench import roster, tracking
+    from mer_bench import recorded, tracking
     from mer_bench import watching as standing
 
     tracker = tracking.open()
-    found = roster.find(name, roster.everything(tracker))
+    found = recorded.find(name, recorded.everything(tracker))
     one = found[0]
-    question = dict(roster.question(tracker, one))
-    result = tracker.read(one.run_id).result if one.status == roster.FINISHED else None
+    question = dict(recorded.question(tracker, one))
+    result = tracker.read(one.run_id).result if one.status == recorded.FINISHED else None
     now = standing.look(one.folder) if one.study and (one.folder / "study.json").is_file() else None
     if as_json:
         told = {**one.as_json(), "question": question, "standing": now.as_json() if now else None}
@@ -75,14 +77,14 @@ def remove(
     force: Annotated[bool, typer.Option("--force", help="Also what is being worked on.")] = False,
 ) -> None:
     """Remove runs and studies: their tables, their artifacts, their entry in MLflow."""
-    from mer_bench import roster, tracking
+    from mer_bench import recorded, tracking
 
     tracker = tracking.open()
-    among = roster.everything(tracker)
-    wanted = {name: roster.find(name, among) for name in names}
+    among = recorded.everything(tracker)
+    wanted = {name: recorded.find(name, among) for name in names}
     for found in wanted.values():
         for one in found:
-            if one.status == roster.RUNNING and not force:
+            if one.status == recorded.RUNNING and not force:
                 raise UsageError(f"{one.name} is running; stop it first, or remove it all the same with --force")
     for found in wanted.values():
         for one in found:
@@ -93,7 +95,7 @@ def remove(
         raise MerBenchError("nothing was removed")
     for name, found in wanted.items():
         whole = found[0].study == name or len(found) > 1
-        typer.echo(f"removed {roster.remove(tracker, found[0], roster.everything(tracker), whole)}")
+        typer.echo(f"removed {recorded.remove(tracker, found[0], recorded.everything(tracker), whole)}")
 
 
 def _watch(name: str, as_json: bool) -> None:

@@ -29,6 +29,7 @@ from mer_bench import (
 )
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.book import Book
+from mer_bench.cluster import Cluster
 from mer_bench.contracts import Remark, UsageError
 from mer_bench.evidence import Curve, Trial
 from mer_bench.options import Options
@@ -85,7 +86,7 @@ def search(
         run_id, finished = book.run_of(asked, ready, study)
         with _open_run(ready, run_id, finished):
             watch = Watch(ready.tracker, run_id, study, tick)
-            ended = _trained(study, ready, asked, watch.catch_up())
+            ended = _trained(study, ready.where, asked.budget, watch.catch_up())
             folders = trials.candidates(study)
             best = _finals(study, folders, ready, asked, wanted, tick)
             refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
@@ -112,18 +113,19 @@ def settled(
     tick: Tick | None,
 ) -> tuple[Ready, dict[str, Any]]:
     """The command with its inputs prepared, and what decides its study's trials, except how many; as in `search`."""
-    basics, where = (model, task, settings, scale, device, seeds, workers), (asked.address, asked.gpus_per_trial)
+    basics = model, task, settings, scale, device, seeds, workers
+    where = asked.address, asked.gpus_per_trial
     ready = prepare(*basics, published=True, space=space, address=where[0], gpus_per_trial=where[1])
     ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
     return ready, _question(ready, asked)
 
 
-def _trained(study: studies.Study, ready: Ready, asked: Options, watch: Callable[[Ended], None]) -> list[Ended]:
+def _trained(study: studies.Study, where: Cluster, budget: float | None, watch: Callable[[Ended], None]) -> list[Ended]:
     """The study's trials, ended; nothing is started if they are on record."""
     there = trials.everything(study)
     if len(there) == study.trials and trials.candidates(study):
         return there
-    return tune.search(study, ready.where, watch, asked.budget)
+    return tune.search(study, where, watch, budget)
 
 
 def _finals(

@@ -185,16 +185,16 @@ def repeated(
             diverged, the first seed's rows speak under its name.
         seeds: the first and the further ones.
     """
-    rows, stand_ins = [at_choices(folders, choices).rows], 0
+    rows, lost = [at_choices(folders, choices).rows], 0
     for further in seeds[1:]:
         for (_, fold), choice in sorted(choices.items()):
             place = again.get((further, fold))
             if place is None:
-                stand_ins += 1
                 rows.append(_stand_in(folders, fold, choice, seeds[0], further))
+                lost += 1
             else:
                 rows.append(_predict(_at(predictions.open_test(place), {(further, fold): choice.epoch})))
-    return replace(_same(pl.concat(rows).sort("seed", "clip")), stand_ins=stand_ins)
+    return replace(_same(pl.concat(rows).sort("seed", "clip")), stand_ins=lost)
 
 
 def _stand_in(folders: Mapping[int, Path], fold: str, choice: Choice, seed: int, again: int) -> pl.DataFrame:

@@ -281,7 +281,10 @@ def held(run_id: str) -> Iterator[Path]:
     folder = tables() / run_id
     folder.parent.mkdir(parents=True, exist_ok=True)
     with cache.claimed(folder):
-        yield folder
+        try:
+            yield folder
+        finally:
+            folder.with_name(f".{folder.name}.lock").unlink()
 
 
 @contextmanager

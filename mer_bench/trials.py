@@ -22,13 +22,13 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mer_bench import cache, loso, predictions, selection
 from mer_bench.contracts import MerBenchError
-from mer_bench.fold import Edited, Finished, Training, train
+from mer_bench.fold import Edited, Finished, Training, train, view_of
 from mer_bench.studies import Study
 
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
@@ -121,6 +121,11 @@ class FoldRecord:
     diverged: str
 
 
+def prepare(study: Study, number: int) -> None:
+    """Have a trial's inputs ready on this node: drawn and cropped once there, then read from its disk."""
+    view_of(study.task, study.space.setting(values(study, number) or {}, study.scale).view)
+
+
 def run_fold(study: Study, number: int, place: int, worker: str = "") -> FoldRecord | None:
     """The fold at `place` in the study's fold order, trained unless it is on record; None if another worker has it.
 
@@ -136,7 +141,7 @@ def run_fold(study: Study, number: int, place: int, worker: str = "") -> FoldRec
             raise MerBenchError(f"the worker died {deaths} times in fold {study.folds[place]}; is there memory enough?")
         given = values(study, number)
         assert given is not None
-        done = _trained(study, number, study.training(study.folds[place], given))
+        done = replace(_trained(study, number, study.training(study.folds[place], given)), state=None)
         _first_stands(path, lambda: loso.write(path, [done], {"trial": number}))
     return fold_record(path)
 

@@ -1,7 +1,9 @@
 """A study as it stands on disk, for a second shell: read from the records alone, so that nothing is in its way.
 
-    study.json ─► trials asked for, folds          trial-0007/ended.json ─► how it ended
-    trial-0007/folds/<n>/pass.json ─► folds done   trial-0007/seed-1/*, refit-*.folds/* ─► what comes after the trials
+    study.json, about.json          trials asked for, folds
+    trial-0007/ended.json           how a trial ended
+    trial-0007/folds/<n>/pass.json  folds done of one that has not
+    trial-0007/seed-1, refit-*.folds    what comes after the trials
 
 No database is opened, and no module of torch, Ray or MLflow is loaded.
 """
@@ -22,7 +24,7 @@ from mer_bench.prose import duration, number
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-BOOK = "study.json"
+BOOK, ABOUT = "study.json", "about.json"
 UNDER_WAY, WAITING = "under way", "waiting"
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
 MARKS = {COMPLETE: ("●", "green"), PRUNED: ("×", "yellow"), FAIL: ("!", "bold red"), UNDER_WAY: ("▸", "cyan")}
@@ -148,21 +150,26 @@ def find(name: str) -> Path | None:
     return found[0] if found else None
 
 
+def facts(folder: Path) -> dict[str, Any]:
+    """Model, task and folds of a study, empty where its record does not say."""
+    path = folder / ABOUT
+    return {"model": "", "task": "", "folds": [], **(json.loads(path.read_text()) if path.is_file() else {})}
+
+
 def look(folder: Path) -> Standing:
     """How a study stands."""
-    book = json.loads((folder / BOOK).read_text())
-    runs = list(book["runs"].values())
+    about, runs = facts(folder), list(json.loads((folder / BOOK).read_text())["runs"].values())
     open_ones = [run for run in runs if not run["done"]]
     now = max(open_ones or runs, key=lambda run: run["trials"], default={"trials": 0})
-    folds = len(book.get("folds", ()))
+    folds = len(about["folds"])
     trials = tuple(_line(path.parent) for path in sorted(folder.glob("trial-*/proposal.json")))
     running = cache.held(folder)
     if not running:
         trials = tuple(line if line.state in WORDS else Line(line.number, WAITING, line.folds) for line in trials)
     return Standing(
         folder.name,
-        book.get("model", ""),
-        book.get("task", ""),
+        about["model"],
+        about["task"],
         running,
         bool(runs) and not open_ones,
         folds,
@@ -187,11 +194,8 @@ def _after(folder: Path, trainings: int) -> Iterator[tuple[str, int, int]]:
     if again:
         yield "folds of finalists", again, 0
     for part in sorted(folder.glob("refit-*.folds")):
-        yield (
-            part.name.split("-")[0] + " " + part.name.split("-")[1],
-            sum(1 for _ in part.glob("*/pass.json")),
-            trainings,
-        )
+        done = sum(len(json.loads(path.read_text())["folds"]) for path in part.glob("*/pass.json"))
+        yield " ".join(part.name.removesuffix(".folds").split("-")[:-1]), done, trainings
 
 
 def drawn(now: Standing, width: int = 100) -> RenderableType:

@@ -1,158 +1,132 @@
-"""A study and its answers: asked for more, for fewer, with finalists, after a stop; without Ray."""
-
-import json
+"""What a study says of its runs: no number stands under a run that did not find it, and none is lost."""
 
 import pytest
 import toy
-from test_comparing import in_this_process
 
-from mer_bench import commands, finals, reproduce, studies, tracking, tune
-from mer_bench.book import Book
-from mer_bench.cli import app, parse_settings
-from mer_bench.contracts import Remark, UsageError
-from mer_bench.options import Options
-
-OPTIONS = {"sampler": "qmc", "workers": 1, "settings": {"epochs": 2}}
-SIZES = (6, 5, 7, 4)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("book")
-    (folder / "tiny.py").write_text(toy.MODEL)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("MER_BENCH_HOME", str(folder / "home"))
-        patch.setattr(tune, "search", in_this_process)
-        toy.install(patch, toy.corpus(signal=40, sizes=SIZES))
-        yield folder
+from mer_bench import catalog, commands, loso, provenance, reproduce, studies, tracking, trainer, trials, tune
+from mer_bench.contracts import MerBenchError, resolve
 
 
 @pytest.fixture
-def search(place):
-    def go(trials, rules=("nested-no-refit",), **more):
-        return commands.search(str(place / "tiny.py"), "toy", trials=trials, rules=rules, **{**OPTIONS, **more})
-
-    return go
-
-
-def trial_files(answer):
-    return {path: path.read_bytes() for path in answer.tables.glob("trial-*/**/*") if path.is_file()}
-
-
-def test_more_trials_leave_the_first_untouched_and_fewer_answer_from_the_record(search):
-    few = search(2, refit=False)
-    assert tracking.open().client.get_run(few.run_id).data.tags["mer_bench.study"] == few.tables.name
-    before = trial_files(few)
-    many = search(4, refit=False)
-    assert many.tables == few.tables and many.result.trials == 4 and many.run_id != few.run_id
-    assert {path: text for path, text in trial_files(many).items() if path in before} == before
-    with pytest.warns(Remark, match="4 trials are on record; this answer is of the first 2"):
-        again = search(2, refit=False)
-    assert again.run_id == few.run_id and again.reused
-    assert again.result.rules == few.result.rules and again.result.trials == 2
-    # never asked before: the first three answer as a study of three would
-    with pytest.warns(Remark):
-        third = search(3, refit=False)
-    alone = search(3, refit=False, fresh=True)
-    assert third.tables == few.tables != alone.tables and not third.reused
-    assert third.result.rules == alone.result.rules
-    tried = [[(t.values, t.inner_uf1) for t in answer.result.evidence.trials] for answer in (third, alone)]
-    assert tried[0] == tried[1] and len(tried[0]) == 3
-    assert (third.result.question["first_of"], alone.result.question.get("first_of")) == (4, None)
-    assert trial_files(third) == trial_files(many)
+def model(tmp_path, monkeypatch):
+    """The toy corpus, and a search in this process that a budget of one second stops after two trials."""
+    toy.install(monkeypatch, toy.corpus(signal=60, sizes=(6, 5, 7, 4, 5)))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tune, "search", searched)
+    (tmp_path / "tiny.py").write_text(toy.MODEL)
+    return str(tmp_path / "tiny.py")
 
 
-def test_finalists_are_reported_with_their_seeds_and_reproduced(search):
-    plain = search(3, rules=(), seed=5)
-    answer = search(3, rules=(), seed=5, seeds=2, top=2)
-    result, asked = answer.result, finals.Finals(answer.tables, 5, 2, 2)
-    assert answer.tables == plain.tables and answer.run_id != plain.run_id
-    assert {rule: score.seeds for rule, score in result.rules.items()} == {
-        "nested": 2, "nested-no-refit": 2, "shared": 2, "shared-no-refit": 2, "oracle-trial": 1,
-    }  # fmt: skip
-    assert result.rules["nested"].uf1_sd is not None and result.question["top"] == 2
-    assert "2 finalists trained with 2 seeds" in result.setting_name
-    folders = {number: answer.tables / f"trial-{number:04d}" / "pass" for number in range(3)}
-    for name in ("nested", "shared"):
-        chosen = {fold: (c.trial, c.epoch) for (_, fold), c in finals.choose(name, folders, asked).choices.items()}
-        assert result.evidence.choices[name] == chosen
-    again = search(3, rules=(), seed=5, seeds=2, top=2)
-    assert again.reused and again.run_id == answer.run_id and again.result.rules == result.rules
-    assert reproduce.reproduce(answer.run_id, workers=1).words() == f"0 of {sum(SIZES)} clips differ"
+def searched(study, cluster, on_end, budget=None):
+    """As `tune.search`, without Ray."""
+    brain = tune.Control(study, on_end, None)
+    while len(trials.everything(study)) < (2 if budget else study.trials):
+        number = brain.next()
+        for place in range(len(study.folds)):
+            trials.run_fold(study, number, place)
+        trials.close(study, number, trials.COMPLETE)
+        brain.end(number)
+    return trials.everything(study)
 
 
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"top": 2}, "--top 2 trains finalists with further seeds: add --seeds 2"),
-        ({"top": 0, "seeds": 2}, "--top 0: at least one"),
-        ({"seeds": 2, "refit": False}, "repeat finalists by --top"),
-        ({"resume": True, "fresh": True}, "choose one"),
-    ],
-)
-def test_what_cannot_be_asked(search, more, said):
-    with pytest.raises(UsageError, match=said):
-        search(2, **more)
+def search(model, **options):
+    rules = options.pop("rules", ("nested-no-refit",))
+    settings = {"epochs": 2}
+    return commands.search(
+        model, "toy", sampler="qmc", workers=1, refit=False, rules=rules, settings=settings, **options
+    )
 
 
-def test_a_stopped_answer_asks_to_be_resumed_but_others_of_the_record_do_not(search, monkeypatch):
-    def stopped(*args):
+def recorded():
+    return {run_id: result for run_id, _, result in tracking.open().results()}
+
+
+def test_a_study_that_its_budget_stopped_goes_on_under_another_run(model):
+    short = search(model, trials=4, budget=1.0)
+    assert (short.result.trials, recorded()[short.run_id].trials) == (2, 2)
+    whole = search(model, trials=4)
+    assert (whole.result.trials, whole.reused) == (4, False)
+    on_record = recorded()
+    assert on_record[short.run_id].rules == short.result.rules
+    assert on_record[whole.run_id].rules == whole.result.rules and on_record[whole.run_id].trials == 4
+    again = search(model, trials=4)
+    assert (again.run_id, again.reused, again.result.rules) == (whole.run_id, True, whole.result.rules)
+    assert set(recorded()) == {short.run_id, whole.run_id}
+
+
+def test_an_edited_harness_neither_goes_on_with_a_study_nor_answers_by_it(model, monkeypatch):
+    first = search(model, trials=2)
+    run = commands.run(model, "toy", rules=("last",), workers=1)
+    assert commands.run(model, "toy", rules=("last",), workers=1, reuse=True).reused
+    with monkeypatch.context() as patch:
+        patch.setattr(provenance, "harness", lambda: "edited")
+        other = search(model, trials=2)
+        again = commands.run(model, "toy", rules=("last",), workers=1, reuse=True)
+    assert other.tables != first.tables and not other.reused
+    assert again.run_id != run.run_id and not again.reused
+
+
+def test_weights_of_other_contents_under_one_name_are_another_question(model, tmp_path):
+    weights = tmp_path / "start.pt"
+    text = toy.MODEL.replace("dropout: float = 0.2)", 'dropout: float = 0.2, weights: str = "")')
+    (tmp_path / "tiny.py").write_text(text)
+    asked = {"settings": {"weights": str(weights), "epochs": 2}, "rules": ("last",), "workers": 1}
+    weights.write_bytes(b"one")
+    first = commands.run(model, "toy", **asked)
+    assert commands.run(model, "toy", reuse=True, **asked).reused
+    assert "files" not in commands.run(model, "toy", rules=("last",), workers=1).result.question
+    weights.write_bytes(b"two")
+    assert not commands.run(model, "toy", reuse=True, **asked).reused
+    said = reproduce.reproduce(first.run_id, workers=1).changed
+    assert [line.split(" was ")[0] for line in said] == ["CHANGED: the file that weights names"]
+
+
+def test_an_edited_file_is_probed_anew(model, tmp_path, monkeypatch):
+    """bf16 pays for a file's layers of today; tomorrow's may be broken by it."""
+    monkeypatch.setenv("MER_BENCH_HOME", str(tmp_path / "home"))
+    setting = resolve(model, catalog.baseline(model), scale=toy.TASK.scale)
+    for answer, text in ((True, toy.MODEL), (False, toy.MODEL + "# edited")):
+        (tmp_path / "tiny.py").write_text(text)
+        monkeypatch.setattr(trainer, "probe", lambda *args, answer=answer: trainer.Precision(bf16=answer))
+        assert loso.probe("toy", setting, "cpu").bf16 is answer
+    (tmp_path / "tiny.py").write_text(toy.MODEL)
+    assert loso.probe("toy", setting, "cpu").bf16, "what was asked before is not asked again"
+
+
+def test_a_file_edited_while_it_is_trained_ends_the_run(model, tmp_path):
+    """Else the last folds would be another method's, under the first one's name."""
+
+    def edit(done, total, text):
+        if done == 2:
+            (tmp_path / "tiny.py").write_text(toy.MODEL.replace("flow / 255", "flow / 25.5"))
+
+    with pytest.raises(MerBenchError, match=r"tiny\.py was edited while it is trained"):
+        commands.run(model, "toy", rules=("last",), workers=1, tick=edit)
+    assert not recorded()
+    assert commands.run(model, "toy", rules=("last",), workers=1).result.rules
+
+
+def test_a_file_edited_during_a_search_is_neither_trained_nor_refitted(model, tmp_path, monkeypatch):
+    def edit(*args):
+        (tmp_path / "tiny.py").write_text(toy.MODEL.replace("flow / 255", "flow / 25.5"))
+        return searched(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tune, "search", edit)
+        with pytest.raises(MerBenchError, match="was edited"):
+            search(model, trials=2)
+    assert not recorded() and not list(tracking.tables().glob("*/trial-*/folds/*/pass.json"))
+
+
+def test_a_run_that_was_stopped_and_left_for_another_is_not_taken_for_finished(model, monkeypatch):
+    def interrupted(*args):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(studies, "conclude", stopped)
+        patch.setattr(studies, "conclude", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            search(3, seed=7)
-    with pytest.raises(UsageError, match=r"stopped after 3 trials: go on with --resume"):
-        search(3, seed=7)
-    with pytest.raises(UsageError, match=r"stopped after 3 trials: go on with --resume"):
-        search(4, seed=7)
-    with pytest.warns(Remark):
-        fewer = search(2, seed=7)
-    assert not fewer.reused
-    book = Book.read(fewer.tables)
-    assert sorted((run["trials"], run["done"]) for run in book.runs.values()) == [(2, True), (3, False)]
-    more = search(4, seed=7, resume=True)
-    assert sorted(run["trials"] for run in Book.read(more.tables).runs.values()) == [2, 4], "what was left is not done"
-    with pytest.warns(Remark):
-        assert not search(3, seed=7).reused
-
-
-def test_the_book_says_what_is_searched_and_how_to_ask_again(search, place):
-    answer = search(2, refit=False, fresh=True)
-    book = Book.read(answer.tables)
-    assert (book.model, book.task, sorted(book.folds)) == ("tiny.py", "toy", [f"toy/{i:02d}" for i in range(4)])
-    (entry,) = [run for run in book.runs.values() if run["run_id"] == answer.run_id]
-    model = place / "tiny.py"
-    assert entry["command"] == (
-        f"mer-bench search {model} --task toy --trials 2 --sampler qmc --rules nested-no-refit --set epochs=2 "
-        "--no-refit"
-    )
-    old = {"question": {"seed": 0}, "runs": {}}
-    (place / "old").mkdir()
-    (place / "old" / "study.json").write_text(json.dumps(old))
-    assert Book.read(place / "old").folds == () and Book.read(place) is None
-
-
-def test_the_command_asks_for_the_same_again(search, place, monkeypatch):
-    import shlex
-
-    from typer.testing import CliRunner
-
-    options = {"inner_folds": 2, "trial_timeout": 90.0, "race": True, "seeds": 3, "top": 2, "seed": 4}
-    ready = type("Settled", (), {})()
-    space = type("Space", (), {"model": "m.py", "file": "s.py", "pinned": {"lr": 1e-3, "motion": "flow"}})()
-    vars(ready).update(space=space, task="toy", scale_name="paper", seeds=3, device="cpu")
-    given = {name: value for name, value in options.items() if name != "seeds"}
-    line = Options(trials=7, rules=("nested",), **given).typed(ready)
-    caught = {}
-    monkeypatch.setattr(commands, "search", lambda *args, **more: caught.update(more, args=args))
-    monkeypatch.setattr(commands, "study_page", lambda answer: "")
-    monkeypatch.setattr("mer_bench.cli._show", lambda *args: None)
-    assert CliRunner().invoke(app, shlex.split(line)[1:], catch_exceptions=False).exit_code == 0
-    assert caught["args"] == ("m.py", "toy") or (caught["model"], caught["task"]) == ("m.py", "toy")
-    expected = {**options, "trials": 7, "space": "s.py", "scale": "paper", "rules": ("nested",)}
-    assert {name: caught[name] for name in expected} == expected
-    assert caught["settings"] == parse_settings(["lr=0.001", "motion=flow"])
+            search(model, trials=2)
+    other = search(model, trials=2, rules=("oracle-trial",), resume=True)
+    first = search(model, trials=2)
+    assert not first.reused and set(recorded()) == {other.run_id, first.run_id}

@@ -105,6 +105,9 @@ def test_a_recorded_table_is_self_reported():
     assert again.result.setting_name == "self-reported predictions" and again.result.parameters is None
     kept = pl.read_parquet(tracking.tables() / found.run_id / "predictions.parquet")
     assert len(kept) == len(CLIPS)
+    beside = tracking.tables().parent / "artifacts" / found.run_id / "artifacts"
+    names = {str(path.relative_to(beside)) for path in beside.rglob("*") if path.is_file()}
+    assert {"page.html", "figures/confusion.svg", "predictions/self-reported.csv"} <= names
     (row,) = scores.rows([again]).to_dicts()
     assert row["rule"] == "self-reported" and row["trained_on"] == "not known" and not row["leaky"]
 

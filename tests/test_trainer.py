@@ -265,7 +265,7 @@ def test_two_pictures_reach_the_model_by_name():
 def test_it_learns_what_can_be_learned():
     data = flows(24)
     pictures = {
-        "flow": (data.labels * 100).to(torch.uint8).view(-1, 1, 1, 1, 1).expand(24, 1, 3, SIZE, SIZE).contiguous()
+        "flow": (data.labels * 100).to(torch.uint8).view(-1, 1, 1, 1, 1).expand(24, 1, SIZE, SIZE, 3).contiguous()
     }
     said = train(replace(data, pictures=pictures), recipe=Recipe(epochs=40, batch_size=8, lr=2e-2))
     assert (said.test[-1].argmax(1) == data.labels[19:].numpy()).all()
@@ -364,3 +364,29 @@ def test_memory_format_of_pictures_and_of_clips():
     assert laid.lay(torch.zeros(2, 3, 4, 5, 5)).is_contiguous(memory_format=torch.channels_last_3d)
     plain = torch.zeros(2, 3, 5, 5)
     assert trainer.Precision().lay(plain) is plain and not laid.lay(plain).is_contiguous()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_number_that_is_none_is_found_among_many(bad, dtype):
+    tensors = [torch.zeros(0), torch.ones(()), torch.full((3, 4), 3e38), torch.zeros(7, dtype=dtype)]
+    assert trainer.finite(tensors)
+    tensors[-1][3] = bad
+    assert not trainer.finite(tensors)
+
+
+def test_nothing_waits_for_the_device_inside_an_epoch(monkeypatch):
+    """Whatever reads a number back to the host, or moves numbers drawn on it, happens before the first batch."""
+    asked, data = [], colours(24, near=True, reach=(2, 2, 2))
+    for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda x, *a, o=original, n=name, **k: (asked.append(n), o(x, *a, **k))[1]
+        )
+    recipe = replace(RECIPE, jitter=0.2, colour=0.1, clip_norm=1.0)
+    torch.manual_seed(0)
+    model = Pair()
+    steps = trainer.optimizer(replace(recipe, optimizer="sgd"), model)
+    rows, criterion = torch.arange(24), nn.CrossEntropyLoss()
+    trainer._epoch(model, steps, criterion, data, rows, recipe, 0, torch.Generator().manual_seed(0), PLAIN)
+    assert asked == []

@@ -22,7 +22,7 @@ FEW = {"sampler": "qmc", "workers": 1, "refit": False, "rules": ("nested-no-refi
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("roster")
+    folder = tmp_path_factory.mktemp("recorded")
     (folder / "tiny.py").write_text(toy.MODEL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -198,8 +198,8 @@ def standing(tmp_path):
     """A study on disk as it is in the middle of a search, made by hand."""
     folder = tmp_path / "mmnet-synth-3-abc"
     runs = {"5 trials": {"run_id": "a1", "done": False, "trials": 5, "seeds": 2, "command": "mer-bench search mmnet"}}
-    book = {"model": "mmnet", "task": "synth-3", "folds": list("abcd"), "question": {}, "runs": runs}
-    cache.write_text(folder / "study.json", json.dumps(book))
+    cache.write_text(folder / "study.json", json.dumps({"question": {}, "runs": runs}))
+    cache.write_text(folder / "about.json", json.dumps({"model": "mmnet", "task": "synth-3", "folds": list("abcd")}))
     ends = [
         ("COMPLETE", 4, 0.5, 40.0, ""),
         ("PRUNED", 3, 0.9, 10.0, "worse than trial 0"),
@@ -235,10 +235,10 @@ def test_a_look_at_the_records(standing):
 def test_what_follows_the_trials_is_told(standing):
     for seed, fold in ((1, "a"), (1, "b")):
         cache.write_text(standing / "trial-0002" / f"seed-{seed}" / "corpus" / fold / "pass.json", "{}")
-    cache.write_text(standing / "refit-nested-12.folds" / "0000" / "pass.json", "{}")
+    cache.write_text(standing / "refit-nested-12.folds" / "0000" / "pass.json", json.dumps({"folds": [{}, {}, {}]}))
     now = watching.look(standing)
-    assert now.after == (("folds of finalists", 2, 0), ("refit nested", 1, 8))
-    assert "refit nested 1/8" in now.words
+    assert now.after == (("folds of finalists", 2, 0), ("refit nested", 3, 8))
+    assert "refit nested 3/8" in now.words
     assert now.as_json()["per_trial"][1]["reason"] == "worse than trial 0"
 
 

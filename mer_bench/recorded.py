@@ -75,7 +75,7 @@ class Recorded:
         if self.status == FINISHED and self.kind != scoring.KIND:
             more = f"; more trials: {self.command} with a larger --trials" if self.command else ""
             return f"mer-bench reproduce {self.run_id[:12]}{more}"
-        return "type the same command again; nothing of it is kept" if self.status != RUNNING else ""
+        return "type the same command again: it goes on where it was stopped" if self.status != RUNNING else ""
 
     def as_json(self) -> dict[str, Any]:
         """One entry of `--json`."""
@@ -159,11 +159,12 @@ def _status(run: Any, folder: Path) -> str:
 def _of_folder(book: Book) -> Recorded:
     """A study that the store does not know: of another store, or its runs were deleted there."""
     total = max((run["trials"] for run in book.runs.values()), default=0)
+    about = watching.facts(book.folder)
     return Recorded(
         run_id="",
         kind=SEARCH,
-        model=book.model,
-        task=book.task,
+        model=about["model"],
+        task=about["task"],
         status=RUNNING if cache.held(book.folder) else INTERRUPTED,
         reason="not in this MLflow store",
         done=_ended(book.folder, total),
