@@ -105,7 +105,7 @@ def build(
     except Exception as error:
         raise UsageError(f"timm:{backbone} cannot be built for {image_size} pixels: {error}; set image_size") from error
     if pretrained:
-        file = _weights(backbone, pretrained)
+        file = _cached(backbone) if pretrained == "cache" else Path(pretrained).expanduser()
         if file is None or not file.is_file():
             raise MerBenchError(f"timm:{backbone}: no weights at pretrained={pretrained!r}; name a file, or drop it")
         with torch.random.fork_rng(devices=[]):
@@ -143,11 +143,6 @@ def _cached(name: str) -> Path | None:
     place = _facts(name).hf_hub_id
     found = [try_to_load_from_cache(place, file) for file in FILES] if place else []
     return next((Path(file) for file in found if isinstance(file, str)), None)
-
-
-def _weights(name: str, pretrained: str) -> Path | None:
-    """The file that `pretrained` means; it need not exist."""
-    return _cached(name) if pretrained == "cache" else Path(pretrained).expanduser()
 
 
 def _loaded(untrained: nn.Module, name: str, options: Mapping[str, Any], file: Path) -> nn.Module:
@@ -192,12 +187,6 @@ def settle(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"pretrained": str(Path(asked).expanduser().resolve())}
 
 
-def reads(options: Mapping[str, Any]) -> list[Path]:
-    """The file of pretrained weights, if there is one."""
-    file = _weights(options["backbone"], options["pretrained"]) if options["pretrained"] else None
-    return [file] if file is not None and file.is_file() else []
-
-
 def _preset(name: str) -> dict[str, Any]:
     """`timm:NAME`."""
     _facts(name)
@@ -215,5 +204,4 @@ BASELINE = Baseline(
     small={"image_size": 32},
     other_presets=_preset,
     settle=settle,
-    reads=reads,
 )

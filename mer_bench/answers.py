@@ -131,7 +131,7 @@ def result(
     return Result(
         kind=kind,
         model=shown(ready.space.model),
-        setting_name=_setting_name(kind, ready),
+        setting_name=_setting_name(kind, ready, question.get("top")),
         task=ready.task,
         task_version=facts.version,
         task_sha256=clips.sha256(table),
@@ -167,8 +167,7 @@ def _notes(found: Found, study: Study | None, seeds: int) -> list[str]:
         why = next(iter(found.lost.values()))
         said.append(f"PARTIAL: without {prose.listed(sorted(found.lost))}, whose training diverged ({why}).")
     for rule, choices in found.choices.items():
-        lost = diverged(study, rule, choices, seeds) if study else []
-        if lost:
+        if study and (lost := diverged(study, rule, choices, seeds)):
             said.append(f"The refit of {rule} diverged in {prose.listed(lost)}: there its choice speaks without refit.")
     return said
 
@@ -176,7 +175,7 @@ def _notes(found: Found, study: Study | None, seeds: int) -> list[str]:
 def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Sequence[str]) -> Answer | None:
     """An identical evaluation that was recorded before, with all that a comparison needs; the newest, if any.
 
-    Identical: the same question (settings, code, inputs, seeds, formats), task, clips and version of mer-bench.
+    Identical: the same question (settings, code, inputs, seeds, formats), task and clips, and the same harness.
     """
     asked = _canonical(question)
     here = (
@@ -189,7 +188,7 @@ def on_record(kind: str, ready: Ready, question: Mapping[str, Any], rules: Seque
     for run_id, _, result in ready.tracker.results():
         there = (result.kind, result.model, result.task, result.task_version, result.task_sha256)
         whole = all(rule in result.rules and result.rules[rule].by_subject for rule in rules)
-        same = result.versions.get("mer-bench") == provenance.versions()["mer-bench"]
+        same = result.versions.get("harness") == provenance.harness()
         if here == there and whole and same and _canonical(result.question) == asked:
             kept = {rule: result.rules[rule] for rule in rules}
             chance = {rule: result.chance[rule] for rule in rules}
@@ -203,7 +202,7 @@ def _canonical(question: Mapping[str, Any]) -> str:
     return json.dumps(question, sort_keys=True, default=plain)
 
 
-def _setting_name(kind: str, ready: Ready) -> str:
+def _setting_name(kind: str, ready: Ready, top: int | None = None) -> str:
     """What was trained, in words."""
     baseline, preset = catalog.baseline(ready.space.model), catalog.split(ready.space.model)[1]
     scaled = ready.scale != PAPER_SCALE and "image_size" in model_options(baseline)
@@ -212,7 +211,8 @@ def _setting_name(kind: str, ready: Ready) -> str:
     changed = f" with {pinned}" if pinned else ""
     recipe = "published recipe" if baseline.paper and not preset else f"preset {preset}" if preset else "own recipe"
     if kind == "search":
-        return f"searched{where}{changed}; trial 0 is the {recipe}"
+        again = f"; {top} finalists trained with {ready.seeds} seeds" if top else ""
+        return f"searched{where}{changed}; trial 0 is the {recipe}{again}"
     return f"{recipe}{where}{changed}"
 
 

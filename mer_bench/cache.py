@@ -18,8 +18,10 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -167,8 +169,8 @@ def publish(folder: Path, build: Callable[[Path], None], *, resume: bool = False
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that belongs to `path`: a hidden file beside it, which stays (removing it would open a race)."""
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    """Hold the lock that belongs to `path`."""
+    descriptor = os.open(_lock(path), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -181,23 +183,66 @@ def locked(path: Path) -> Iterator[None]:
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
     """Whether this process got the lock that belongs to `path`, without waiting; held until the block ends."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+    with _lock(path).open("w") as lock:
+        for last in (False, True):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if last:
+                    yield False
+                    return
+                time.sleep(0.05)  # it may be somebody who only looks, see `held`
         yield True
+
+
+def held(path: Path) -> bool:
+    """Whether a process holds the lock that belongs to `path`; writes nothing."""
+    try:
+        with _lock(path).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock(path: Path) -> Path:
+    """The hidden file whose lock belongs to `path`; it stays, because removing it would open a race."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.{os.getpid()}.new")
-    staged.write_text(text)
-    _flush(staged)
+    staged = _staged(path, text)
     staged.replace(path)
     _flush(path.parent)
+
+
+def write_new(path: Path, text: str) -> bool:
+    """`write_text` unless the file is there; whether it was written. Of several writers, on any machine, one succeeds.
+
+    The file system must know hard links.
+    """
+    staged = _staged(path, text)
+    try:
+        os.link(staged, path)
+    except FileExistsError:
+        return False
+    finally:
+        staged.unlink()
+    _flush(path.parent)
+    return True
+
+
+def _staged(path: Path, text: str) -> Path:
+    """The text in a file of its own beside `path`; threads, processes and machines may write the same one at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+    staged.write_text(text)
+    _flush(staged)
+    return staged
 
 
 def _flush_tree(folder: Path) -> None:

@@ -104,10 +104,10 @@ def _with_options(found: Task, options: list[str]) -> Task:
 
 
 def _cross(train: str, test: str) -> Task:
-    """One fold: every clip of `train` is trained on, every clip of `test` is tested.
+    """Every clip of `train` is trained on and no other; every clip of `test` is tested, one fold a corpus.
 
     Raises:
-        UsageError: the classes differ, or a corpus stands on both sides.
+        UsageError: the classes differ, or a corpus stands on both sides, or its people do under another name.
     """
     first, second = task(train), task(test)
     if first.classes != second.classes:
@@ -116,6 +116,8 @@ def _cross(train: str, test: str) -> Task:
     ours, theirs = ([corpus.split(":")[0] for corpus in side.corpora] for side in (first, second))
     if set(ours) & set(theirs):
         raise UsageError(f"{train} and {test} share {sorted(set(ours) & set(theirs))[0]}; train on another corpus")
+    if both := sorted(_people(ours) & _people(theirs)):
+        raise UsageError(f"{train} and {test} show the same people, those of {both[0]}; train on another corpus")
     return Task(
         corpora=first.corpora + second.corpora,
         classes=first.classes,
@@ -130,6 +132,11 @@ def _cross(train: str, test: str) -> Task:
         fold="corpus",
         tested=tuple(theirs),
     )
+
+
+def _people(corpora: list[str]) -> set[str]:
+    """Whose faces these corpora show: one name for every recording of the same people."""
+    return {people for corpus in corpora for people in dataset(corpus).people or (corpus,)}
 
 
 def _by_corpus(found: Task) -> dict[str, str]:
@@ -184,12 +191,6 @@ def fingerprint(name: str) -> str:
     stem, _ = split(name)
     path = Path(stem) if stem.endswith(".py") else folder("baseline") / f"{stem}.py"
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def reads(name: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """Files that a method of these options reads when it is built: name -> SHA-256 of what they hold."""
-    found = baseline(name).reads
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (found(options) if found else ())}
 
 
 def split(name: str) -> tuple[str, str]:

@@ -11,7 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mer_bench import answers, attachments, catalog, given, loso, pages, pending, selection, standings, tracking
+from mer_bench import (
+    answers,
+    attachments,
+    catalog,
+    dossier,
+    given,
+    loso,
+    pages,
+    pending,
+    selection,
+    shelf,
+    standings,
+    tracking,
+)
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.evidence import Curve
@@ -35,6 +48,7 @@ def run(
     keep_weights: bool = False,
     weights_dir: str | Path | None = None,
     workers: int | None = None,
+    address: str | None = None,
     tick: Tick | None = None,
     reuse: bool = False,
 ) -> Answer:
@@ -50,7 +64,8 @@ def run(
         scale: `task` (the size the task states) or `paper`.
         keep_weights: keep each fold's final weights as safetensors.
         weights_dir: train nothing; read each held-out subject's weights from `<subject>.pth` in this folder.
-        workers: processes; by default one a core.
+        workers: processes; by default one a core, on a cluster as many as it has room for.
+        address: of a running Ray cluster, over which folds are spread.
         tick: called with (done, total, text).
         reuse: answer with an identical recorded evaluation, if there is one, instead of training again.
 
@@ -63,7 +78,7 @@ def run(
         if rules or seeds != 1 or keep_weights:
             raise UsageError("--weights-dir trains nothing: drop --rules, --seeds and --keep-weights")
         return given.run(model, task, Path(weights_dir), settings=settings, device=device, scale=scale, tick=tick)
-    ready = prepare(model, task, settings, scale, device, seeds, workers)
+    ready = prepare(model, task, settings, scale, device, seeds, workers, address=address)
     wanted = _in_order(rules, selection.RUN_RULES) or (DEFAULT_RULES if ready.setting.recipe else ("last",))
     ready = ready.with_inputs([ready.setting.view], tick)
     question = {"setting": ready.setting.as_dict(), **ready.question}
@@ -72,17 +87,20 @@ def run(
         return recorded
     cost = ready.cost()
     asked = {"model": name, "task": task, "question": question, "keep_weights": keep_weights}
-    with ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id:
-        folder = tracking.tables() / run_id
-        with pending.place(folder, asked) as here:
-            passes = {held: here / ("held" if held else "all") for held in sorted({rule == "inner" for rule in wanted})}
-            lost, notes = _train(ready, passes, question, keep_weights, _named(tick, f"{name} folds"))
-            chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
-            chosen = {rule: one.without(set(lost)) for rule, one in chosen.items()}
-            found = Found(cost, _curves(passes), lost=lost, notes=notes)
-            result = answers.result("run", ready, question, chosen, found)
-            with pending.moved(here, folder):
-                attachments.finish(ready.tracker, run_id, result, folder, chosen)
+    recorded_as = f"{name} on {task}", "run", name, task, question
+    with (
+        ready.tracker.run(*recorded_as) as run_id,
+        tracking.held(run_id) as folder,
+        pending.place(folder, asked) as here,
+    ):
+        passes = {held: here / ("held" if held else "all") for held in sorted({rule == "inner" for rule in wanted})}
+        lost, notes = _train(ready, passes, question, keep_weights, _named(tick, f"{name} folds"))
+        chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
+        chosen = {rule: one.without(set(lost)) for rule, one in chosen.items()}
+        found = Found(cost, _curves(passes), lost=lost, notes=notes)
+        result = answers.result("run", ready, question, chosen, found)
+        with pending.moved(here, folder):
+            attachments.finish(ready.tracker, run_id, result, folder, chosen)
     return Answer(run_id, result, folder, chosen)
 
 
@@ -97,7 +115,8 @@ def _train(
     Raises:
         MerBenchError: no fold is whole.
     """
-    earlier, total, lost = 0, 0, dict[str, str]()
+    lost: dict[str, str] = {}
+    earlier = total = 0
     for held, folder in passes.items():
         trainings = ready.trainings(held)
         earlier, total = earlier + pending.there(folder), total + len(trainings)
@@ -125,8 +144,23 @@ def report(folder: str | Path = "reports", task: str | None = None, against: str
 def write(
     found: Sequence[tracking.Finished], folder: str | Path, task: str | None, against: str = standings.REFERENCE
 ) -> list[Path]:
-    """Write the leaderboard of these runs; a task's own is named after it."""
-    return pages.build(found, Path(folder), f"leaderboard-{task}" if task else "leaderboard", against)
+    """Write the leaderboard of these runs, and a page for each study; a task's own is named after it.
+
+    Where no run is finished yet, only the pages of studies that are under way or were stopped.
+    """
+    stem = f"leaderboard-{task}" if task else "leaderboard"
+    known = [one for one in shelf.studies(tracking.tables(), found) if task in (None, one.task)]
+    links = dossier.write(known, Path(folder), f"{stem}.html" if found else "")
+    if links and not found:
+        return sorted({Path(folder) / link for link in links.values()})
+    return pages.build(found, Path(folder), stem, against, links, dossier.listing(known, links))
+
+
+def study_page(answer: Answer, folder: str | Path = "reports") -> Path:
+    """Write the page of a search that has just answered."""
+    found = tracking.Finished(answer.run_id, tracking.open().started(answer.run_id), answer.result)
+    links = dossier.write([shelf.read(answer.tables, [found])], Path(folder))
+    return Path(folder) / links[answer.run_id]
 
 
 def recorded(tracker: tracking.Tracker, task: str | None = None) -> list[tracking.Finished]:

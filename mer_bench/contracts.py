@@ -7,7 +7,7 @@ resolved question can be stored beside its answer. A plug-in is one file that en
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import inf
 from pathlib import Path
@@ -77,7 +77,8 @@ class Task:
         version: raised whenever the facts change; stamped on every score.
         banner: words shown beside every number of this task.
         fold: what a fold leaves out: a `subject`, or a whole `corpus`.
-        tested: corpora that are left out in turn, where folds are corpora; all if empty. The others only train.
+        tested: corpora that are tested in turn, where folds are corpora, and never trained on; all are left out in turn
+            if empty. The others only train.
     """
 
     corpora: tuple[str, ...]
@@ -139,6 +140,7 @@ class Dataset:
         public: where files of it lie in public, if any do.
         made_of: for composites without a release of their own: the corpora to add instead.
         released: subject -> its name in the release (`casme2/05` -> `sub05`), as files of published weights are called.
+        people: whose recordings these are, where another corpus shows the same people; the corpus's own name if empty.
     """
 
     title: str
@@ -158,6 +160,7 @@ class Dataset:
     public: Public | None = None
     made_of: tuple[str, ...] = ()
     released: Callable[[str], str] | None = None
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -284,7 +287,6 @@ class Baseline:
         other_presets: the settings of a preset that `presets` does not list (`timm:NAME`), or a `UsageError`.
         settle: model options -> those that are changed on this machine (weights it lacks), each with a `Remark`; asked
             once, by the driver, and recorded.
-        reads: model options -> files that the model reads when it is built; their SHA-256 are part of the question.
     """
 
     model: Callable[..., Any]
@@ -296,7 +298,6 @@ class Baseline:
     paper: Paper | None = None
     other_presets: Callable[[str], Mapping[str, Any]] | None = None
     settle: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None
-    reads: Callable[[Mapping[str, Any]], Sequence[Path]] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mer_bench.footage import Finding
     from mer_bench.inspection import Inspection
 
+NAME = "data"
 app = typer.Typer(no_args_is_help=True, help="Corpora on this machine.")
 SHOWN = 200
 """Notes printed at most; every error is."""

@@ -10,7 +10,7 @@ import functools
 import inspect
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -71,16 +71,18 @@ def train(training: Training) -> Finished:
         MerBenchError: the model's answer has the wrong shape.
     """
     task = catalog.task(training.task)
-    return train_on(training, view_of(training.task, training.setting.view), len(task.classes), task.fold)
+    return train_on(training, view_of(training.task, training.setting.view), len(task.classes), task.fold, task.tested)
 
 
-def train_on(training: Training, data: inputs.Inputs, classes: int, by: str = "subject") -> Finished:
+def train_on(
+    training: Training, data: inputs.Inputs, classes: int, by: str = "subject", tested: Sequence[str] = ()
+) -> Finished:
     """`train` on inputs given by hand, which need not belong to a known task (the canary's drawn corpus)."""
     from mer_bench.trainer import Diverged
 
     began = time.perf_counter()
     count = training.inner_folds if training.validation else 0
-    parts = splits.inner(data.clips, training.fold, count, by=by)
+    parts = splits.inner(data.clips, training.fold, count, by=by, tested=tested)
     fit = _fit_classical if training.setting.recipe is None else _fit_torch
     outcomes = []
     with one_thread():

@@ -169,8 +169,9 @@ def said(training: fold.Training, state: Mapping[str, Tensor], data: inputs.Inpu
 
     from mer_bench import trainer
 
-    (held,) = splits.inner(data.clips, training.fold, 0, by=catalog.task(training.task).fold)
-    classes = len(catalog.task(training.task).classes)
+    task = catalog.task(training.task)
+    (held,) = splits.inner(data.clips, training.fold, 0, by=task.fold, tested=task.tested)
+    classes = len(task.classes)
     with fold.one_thread(), trainer.seeded("given"):
         model = fold.builder(training.setting, classes)()
         model.load_state_dict(state, strict=False)

@@ -74,7 +74,7 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
         uf1_sd=float(uf1.std(ddof=1)) if len(uf1) > 1 else None,
         per_corpus=_per_corpus(counts, corpora),
         absent=interval.absent,
-        trained_on=TRAINED_ON.get(rule, ALL),
+        trained_on=_trained_on(rule, chosen),
         leaky=is_leaky(rule),
         seeds=len(uf1),
         interval_method=interval.method,
@@ -90,6 +90,15 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
         for _, part in rows.group_by("seed", maintain_order=True)
     ]
     return score, float(np.mean(chances))
+
+
+def _trained_on(rule: str, chosen: Chosen) -> str:
+    """Which of a fold's training subjects the models saw that speak under a rule."""
+    said = TRAINED_ON.get(rule, ALL)
+    if not chosen.stand_ins:
+        return said
+    trainings = chosen.rows.select("seed", "fold").n_unique()
+    return f"{said}, but in {chosen.stand_ins} of {trainings} refits, which diverged: {HELD}"
 
 
 def difference(first: pl.DataFrame, second: pl.DataFrame, clips: pl.DataFrame, classes: int) -> comparisons.Difference:

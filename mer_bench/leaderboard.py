@@ -17,7 +17,7 @@ import polars as pl
 
 from mer_bench.prose import DASH, TRAINED_ON, bounds, number
 from mer_bench.scores import Result, rows
-from mer_bench.selection import GIVEN
+from mer_bench.selection import UNVERIFIED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,7 +50,7 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
     partial = " PARTIAL" if row["folds_done"] < row["folds_total"] else ""
     return {
         "model": row["model"],
-        "rule": row["rule"] + strict + (" (unverified)" if row["rule"] == GIVEN else ""),
+        "rule": row["rule"] + strict + (" (unverified)" if row["rule"] in UNVERIFIED else ""),
         "UF1 [95 %]": f"{number(row['uf1'])} {bounds(row['low'], row['high'])}",
         "seed SD": number(row["seed_sd"]),
         "UAR": number(row["uar"]),

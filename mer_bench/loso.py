@@ -39,7 +39,7 @@ def run_pass(
     folder: Path,
     record: Mapping[str, Any],
     *,
-    workers: int = 1,
+    workers: processes.Workers = 1,
     keep_weights: bool = False,
     tick: Tick | None = None,
 ) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def run_pass(
         trainings: one per seed and fold.
         folder: where the pass goes; nothing is trained if it is there. Finished trainings lie `beside` it till then.
         record: stored in `pass.json` beside what each fold cost.
-        workers: processes, one thread each; the tables do not depend on it.
+        workers: processes, one thread each, here or elsewhere; the tables do not depend on them.
         keep_weights: also write `weights/<seed>/<subject>.safetensors`.
         tick: called with (done, total, fold).
 
@@ -119,6 +119,27 @@ def _close(folder: Path, place: Path, waiting: Sequence[Finished], record: Mappi
         write(folder, sorted(waiting, key=lambda done: (done.training.seed, done.training.fold)), record)
 
 
+def keep(jobs: Sequence[tuple[Path, Training]], *, workers: processes.Workers = 1, tick: Tick | None = None) -> None:
+    """Run trainings, each written as it ends as a pass of one fold at its place; what is there is not run again.
+
+    Args:
+        jobs: places and what to train there.
+        workers, tick: as in `run_pass`.
+    """
+    missing = [job for job in jobs if not (job[0] / predictions.DONE).is_file()]
+    processes_for = _processes([training for _, training in missing], workers)
+    ended = processes.spread(_keep, missing, processes_for, "training")
+    for count, fold in enumerate(ended, len(jobs) - len(missing) + 1):
+        if tick:
+            tick(count, len(jobs), fold)
+
+
+def _keep(job: tuple[Path, Training]) -> str:
+    place, training = job
+    write(place, [replace(train(training), state=None)], {})
+    return training.fold
+
+
 def write(folder: Path, finished: Sequence[Finished], record: Mapping[str, Any]) -> None:
     """Write finished trainings as a pass; diverged folds are on record and have no rows."""
     good = [f for f in finished if not f.diverged]
@@ -149,10 +170,15 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
             save_file(dict(done.state), path)
 
 
-def _spread(trainings: Sequence[Training], workers: int) -> Iterator[Finished]:
+def _spread(trainings: Sequence[Training], workers: processes.Workers) -> Iterator[Finished]:
+    return processes.spread(train, trainings, _processes(trainings, workers), "training")
+
+
+def _processes(trainings: Sequence[Training], workers: processes.Workers) -> processes.Workers:
+    """How many: on one machine, classical models share what they make of a clip, and a device is one."""
     classical = all(t.setting.recipe is None for t in trainings)
-    here = workers == 1 or classical or any(t.device != "cpu" for t in trainings)
-    return processes.spread(train, trainings, 1 if here else workers, "training")
+    here = isinstance(workers, int) and (classical or any(t.device != "cpu" for t in trainings))
+    return 1 if here else workers
 
 
 def examine(task: str, setting: Setting) -> int | None:
@@ -185,7 +211,8 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
     """Number and memory format for a study: a few training steps in each, the cheapest that clearly pays.
 
     The answer depends on the machine, so it is kept under the cache's home and asked once for a machine, a torch
-    version and a setting; two runs on one machine train alike.
+    version, a setting and the method's code (an edited file may hold layers that a format breaks); two runs on one
+    machine train alike.
     """
     import torch
 
@@ -193,9 +220,8 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
 
     if setting.recipe is None:
         return trainer.Precision()
-    asked = cache.key(
-        {"setting": setting.as_dict(), "device": device, "torch": torch.__version__, "machine": trainer.machine(device)}
-    )
+    about = {"device": device, "torch": torch.__version__, "machine": trainer.machine(device)}
+    asked = cache.key({"setting": setting.as_dict(), "code": catalog.fingerprint(setting.model), **about})
     path = cache.home() / "probes" / f"{asked}.json"
     if not path.is_file():
         build = builder(setting, len(catalog.task(task).classes))

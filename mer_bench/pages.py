@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,14 @@ class Stamp:
         return cls(datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"), found["mer-bench"], found.get("commit", "")[:12])
 
 
-def build(results: Results, folder: Path, stem: str = "leaderboard", against: str = REFERENCE) -> list[Path]:
+def build(
+    results: Results,
+    folder: Path,
+    stem: str = "leaderboard",
+    against: str = REFERENCE,
+    links: Mapping[str, str] | None = None,
+    studies: Sequence[Mapping[str, str]] = (),
+) -> list[Path]:
     """Write `leaderboard.html` (one self-contained file), `.md`, `.tex` and `.csv`.
 
     Args:
@@ -50,15 +57,17 @@ def build(results: Results, folder: Path, stem: str = "leaderboard", against: st
         folder: made if it does not exist.
         stem: the files' name.
         against: the model that others are compared with.
+        links: run id -> address of its study's page.
+        studies: name, link and state of every study, finished or not.
 
     Raises:
         MerBenchError: there are no results.
     """
-    found = boards(results, against)
+    found = boards(results, against, links)
     stamp = Stamp.now()
     texts = {
         f"{stem}.md": render("leaderboard.md.j2", boards=found, stamp=stamp),
-        f"{stem}.html": render("leaderboard.html.j2", boards=found, stamp=stamp),
+        f"{stem}.html": render("leaderboard.html.j2", boards=found, stamp=stamp, studies=studies),
         f"{stem}.tex": render("leaderboard.tex.j2", boards=found, stamp=stamp),
         f"{stem}.csv": csv(found),
     }

@@ -2,8 +2,8 @@
 
     mlruns/tables/unfinished/<question>/all    ─► graded, recorded ─►    mlruns/tables/<run>/all
 
-The place is named by everything that decides a prediction: the question, every source file, the versions. Another
-question, or code that was edited meanwhile, starts anew.
+The place is named by everything that decides a prediction: the question, the code that decides numbers, the versions.
+Another question, or code that was edited meanwhile, starts anew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def place(folder: Path, asked: Mapping[str, Any]) -> Iterator[Path]:
         folder: where the passes go in the end.
         asked: all that decides them, JSON types.
     """
-    ran_on = {**provenance.versions(), "source": provenance.source()}
+    ran_on = {name: version for name, version in provenance.versions().items() if name != "commit"}
     here = tracking.tables() / "unfinished" / cache.key({**asked, "ran_on": ran_on})[:16]
     here.mkdir(parents=True, exist_ok=True)
     with cache.claimed(here) as mine:

@@ -134,16 +134,30 @@ def progress(scores: Sequence[float | None]) -> Markup:
     return picture(bottom + 36, "validation UF1 of each trial, and the best so far", *parts)
 
 
-def knob(name: str, values: Sequence[object], scores: Sequence[float], chosen: Sequence[bool]) -> Markup:
-    """What a knob was set to against the trial's validation UF1; chosen trials stand out."""
+def knob(
+    name: str,
+    values: Sequence[object],
+    scores: Sequence[float],
+    chosen: Sequence[bool],
+    dropped: Sequence[object] = (),
+    span: tuple[float, float, bool] | None = None,
+) -> Markup:
+    """What a knob was set to against the trial's validation UF1; chosen trials stand out.
+
+    `dropped` are values of trials without such a score: ticks at the foot. `span` is the range that was searched, and
+    whether on a logarithmic scale; by default it is what the values show.
+    """
     left, top, bottom, width = 34.0, 24.0, 104.0, 200.0
     low, high = around(list(scores))
     up = Scale(low, high, bottom, top)
-    places, ticks = _places(values, left + 6, width - PAD)
-    points = [(x, up(score)) for x, score in zip(places, scores, strict=True)]
+    places, ticks = _places([*values, *dropped], left + 6, width - PAD, span)
+    points = [(x, up(score)) for x, score in zip(places, scores, strict=False)]
     parts = [text(left, 13, cut(name, 26)), side(up, left, width - PAD, most=3), ticks(bottom)]
     parts += [dots([p for p, c in zip(points, chosen, strict=True) if not c], "trial")] if not all(chosen) else []
     parts += [dots([p for p, c in zip(points, chosen, strict=True) if c], "chosen")] if any(chosen) else []
+    if dropped:
+        marks = "".join(f"M{x:.1f} {bottom - 3:g}v6" for x in sorted({round(x, 1) for x in places[len(values) :]}))
+        parts.append(element("path", element("title", "dropped trials"), d=marks, class_="tick-dropped"))
     return picture(bottom + 20, f"validation UF1 by {name}", *parts, width=width)
 
 
@@ -183,13 +197,16 @@ def plain_count(value: float, signed: bool = False) -> str:
     return f"+{shown}" if signed and value > 0 else shown
 
 
-def _places(values: Sequence[object], start: float, end: float) -> tuple[list[float], Callable[[float], Markup]]:
+def _places(
+    values: Sequence[object], start: float, end: float, span: tuple[float, float, bool] | None
+) -> tuple[list[float], Callable[[float], Markup]]:
     """Where each value stands, and what draws the axis below a given height."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) == len(values) and len(set(numbers)) > 4:
         log = min(numbers) > 0 and max(numbers) / min(numbers) >= LOG_FROM
-        scale = Scale(min(numbers), max(numbers), start, end, log=log)
-        return [scale(v) for v in numbers], lambda bottom: axis(scale, 24.0, bottom, most=4)
+        low, high, log = span or (min(numbers), max(numbers), log)
+        scale = Scale(low, high, start, end, log=log)
+        return [scale(v) for v in numbers], lambda bottom: axis(scale, 24.0, bottom, most=3 if log else 4)
     kinds = sorted({str(v) for v in values}, key=_natural)
     step = (end - start) / len(kinds)
     where = {kind: start + (i + 0.5) * step for i, kind in enumerate(kinds)}

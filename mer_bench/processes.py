@@ -1,4 +1,4 @@
-"""Worker processes: how many, and started without running the caller's script again in each of them."""
+"""Worker processes: how many, here or elsewhere, started without running the caller's script again in each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from types import ModuleType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from mer_bench.contracts import MerBenchError, UsageError
 
@@ -31,6 +31,18 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
+class Pool(Protocol):
+    """Workers elsewhere, on a cluster."""
+
+    def spread(self, work: Callable[[Item], Made], items: Sequence[Item], doing: str) -> Iterator[Made]:
+        """`work` over items, as they are done."""
+        ...
+
+
+Workers = int | Pool
+"""How many processes here, or others elsewhere."""
+
+
 def cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -47,16 +59,17 @@ def workers(asked: int | None) -> int:
     return asked or cores()
 
 
-def calm() -> None:
-    """Let processes started from here on run with `ENVIRONMENT`."""
+def calm() -> dict[str, str]:
+    """Let processes started from here on run with `ENVIRONMENT`, and return what it now is."""
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    return {name: os.environ[name] for name in ENVIRONMENT}
 
 
 def spread(
     work: Callable[[Item], Made],
     items: Sequence[Item],
-    processes: int,
+    processes: Workers,
     doing: str,
     *,
     ordered: bool = False,
@@ -67,7 +80,7 @@ def spread(
     Args:
         work: picklable.
         items: picklable.
-        processes: how many; with one, everything happens here.
+        processes: how many here, or a pool elsewhere, which keeps no order; with one, everything happens here.
         doing: what the workers do, for the error.
         ordered: yield in the items' order.
         prepare: called once in each worker.
@@ -75,6 +88,9 @@ def spread(
     Raises:
         MerBenchError: a worker died.
     """
+    if not isinstance(processes, int):
+        yield from processes.spread(work, items, doing)
+        return
     if processes == 1 or len(items) < 2:
         yield from map(work, items)
         return

@@ -5,6 +5,7 @@ Whatever can be wrong with a command is found here, in seconds, and not after an
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mer_bench import catalog, cost, fold, inputs, inspection, loso, processes, tracking
+from mer_bench.cluster import Cluster
 from mer_bench.contracts import PAPER_SCALE, MerBenchError, Scale, Setting, UsageError
 from mer_bench.space import Space
 
@@ -22,7 +24,7 @@ Tick = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class Ready:
-    """A command's settled question; `data` and `formats` are there after `with_inputs`."""
+    """A command's settled question, and `where` it runs; `data` and `formats` are there after `with_inputs`."""
 
     space: Space
     task: str
@@ -31,7 +33,7 @@ class Ready:
     setting: Setting
     device: str
     seeds: int
-    workers: int
+    where: Cluster
     tracker: tracking.Tracker
     began: float
     data: Any = None
@@ -48,6 +50,11 @@ class Ready:
         return replace(self, data=data, formats=formats)
 
     @property
+    def workers(self) -> processes.Workers:
+        """Processes on this machine, or those of a cluster."""
+        return self.where if self.where.address else processes.workers(self.where.workers)
+
+    @property
     def question(self) -> dict[str, Any]:
         """What is stored beside every answer."""
         return {
@@ -58,8 +65,8 @@ class Ready:
             "inputs": self.data.key,
             "faces_not_found": len(self.data.unfound),
             "device": self.device,
+            **({"files": found} if (found := files(self.setting)) else {}),
             **self.formats,
-            **({"files": files} if (files := catalog.reads(self.space.model, self.setting.options)) else {}),
         }
 
     def cost(self, setting: Setting | None = None) -> cost.Cost:
@@ -88,12 +95,16 @@ def prepare(
     *,
     published: bool = False,
     space: str = "",
+    address: str | None = None,
+    gpus_per_trial: float | None = None,
 ) -> Ready:
     """Settle a command; arguments as in `commands.run`.
 
     Args:
         published: the setting is trial 0 of the model's space, which must hold it.
         space: a file with the `suggest(trial)` to search by, in place of the model's own.
+        address: of a running Ray cluster; without one everything happens on this machine.
+        gpus_per_trial: share of a GPU that a trial, or a fold on a cluster, takes.
 
     Raises:
         UsageError: an unknown name, or a number or device that cannot be.
@@ -112,7 +123,19 @@ def prepare(
         searched = replace(searched, pinned={**kept, **changed})
         setting = searched.setting(searched.default() if published else {}, size)
     count, place = processes.workers(workers), usable(device)
-    return Ready(searched, task, scale, size, setting, place, seeds, count, tracking.open(), began)
+    where = Cluster(workers if address else count, address, gpus_per_trial, place)
+    return Ready(searched, task, scale, size, setting, place, seeds, where, tracking.open(), began)
+
+
+def files(setting: Setting) -> dict[str, str]:
+    """Option -> SHA-256 of the file it names (weights to start from): other contents are another question."""
+    named = {name: Path(value).expanduser() for name, value in setting.options.items() if isinstance(value, str)}
+    found = {}
+    for name, path in named.items():
+        if path.suffix and path.is_file():
+            with path.open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def inputs_for(corpus: str, task: str, model: str, scale: str, tick: Tick | None) -> dict[str, inputs.Inputs]:

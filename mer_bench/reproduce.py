@@ -18,9 +18,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, fold, inputs, loso, predictions, processes, provenance, selection, studies, tracking
+from mer_bench import (
+    catalog,
+    finals,
+    fold,
+    inputs,
+    loso,
+    predictions,
+    processes,
+    provenance,
+    selection,
+    studies,
+    tracking,
+)
 from mer_bench.contracts import MerBenchError, Setting, UsageError
-from mer_bench.ready import Tick, usable
+from mer_bench.ready import Tick, files, usable
 from mer_bench.scoring import KIND
 
 ALL, HELD, PASS, REFIT, TRIAL = "all", "held", "pass", "refit-", "trial-"
@@ -222,8 +234,11 @@ def _changed(found: tracking.Finished, passes: Sequence[Path]) -> list[str]:
     here = provenance.versions()
     now = {
         f"the code of {result.model}": (question["code"], catalog.fingerprint(setting.model)),
-        f"a file read by {result.model}": (question.get("files", {}), catalog.reads(setting.model, setting.options)),
         f"the inputs of {result.task}": (question["inputs"], _key(result, setting)),
+        **{
+            f"the file that {name} names": (then, files(setting).get(name, "gone"))
+            for name, then in question.get("files", {}).items()
+        },
         **{name: (then, here.get(name, "not known")) for name, then in result.versions.items()},
     }
     return [f"CHANGED: {name} was {then}, is {is_now}" for name, (then, is_now) in now.items() if then != is_now]
@@ -242,13 +257,23 @@ def _choices(found: tracking.Finished, tables: Path, passes: Sequence[Path]) -> 
     said = []
     for folder in passes if folders else ():
         if folder.name.startswith(REFIT):
-            choices = (selection.nested if _rule(folder) == "nested" else selection.shared)(folders)
+            choices = _chosen(found, tables, _rule(folder), folders)
             derived = {name: [c.trial, c.epoch] for (_, name), c in choices.items()}
             told = predictions.record(folder)["choices"]
             other = sorted(name for name in derived.keys() | told.keys() if derived.get(name) != told.get(name))
             many = f"{_rule(folder)} now chooses another trial or epoch for {len(other)} folds: {', '.join(other)}"
             said += [f"CHANGED: {many}"] if other else []
     return said
+
+
+def _chosen(
+    found: tracking.Finished, tables: Path, rule: str, folders: Mapping[int, Path]
+) -> Mapping[tuple[int, str], selection.Choice]:
+    question = found.result.question
+    if question.get("top"):
+        asked = finals.Finals(tables, question["seed"], question["top"], found.result.seeds)
+        return finals.choose(rule, folders, asked).choices
+    return studies.chosen_by(rule, folders)
 
 
 def _named(tick: Tick | None, text: str) -> Tick | None:

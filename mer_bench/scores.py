@@ -17,7 +17,7 @@ import polars as pl
 
 from mer_bench.contracts import MerBenchError
 from mer_bench.evidence import Evidence
-from mer_bench.selection import GIVEN, RUN_RULES, STUDY_RULES
+from mer_bench.selection import RUN_RULES, STUDY_RULES, UNVERIFIED
 
 SCHEMA: dict[str, Any] = {
     "model": pl.String,
@@ -246,5 +246,5 @@ def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str,
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
     """By task; in it honest, unverified, leaky; complete before partial, then by UF1; the rest makes it total."""
     task = (row["task"], row["task_version"], row["task_sha256"])
-    kind = (row["leaky"], row["rule"] == GIVEN, row["folds_done"] < row["folds_total"])
+    kind = (row["leaky"], row["rule"] in UNVERIFIED, row["folds_done"] < row["folds_total"])
     return (*task, *kind, -row["uf1"], row["model"], row["rule"], row["started"], row["run"])

@@ -17,9 +17,9 @@ import polars as pl
 from mer_bench import attachments, catalog, clips, grading, inputs, metrics, submissions, tracking
 from mer_bench.contracts import UsageError
 from mer_bench.scores import Result, RuleScore
-from mer_bench.selection import Chosen
+from mer_bench.selection import SELF_REPORTED, Chosen
 
-RULE = "self-reported"
+RULE = SELF_REPORTED
 KIND = "score"
 SETTING = "self-reported predictions"
 TRAINED_ON = "not known"

@@ -42,7 +42,7 @@ class Fold:
 
     @property
     def everything(self) -> np.ndarray:
-        """Rows of all subjects but the held-out one: train and validation, ascending."""
+        """Rows of all subjects that may be trained on: train and validation, ascending."""
         return np.sort(np.concatenate([self.train, self.validation]))
 
 
@@ -63,7 +63,7 @@ def loso(
         share: of the other subjects, and of their clips of every class, that is kept back.
         seed: names the draw; the same name gives the same validation subjects.
         by: column of what is left out, `subject` or `corpus`.
-        tested: what is left out in turn; everything if empty. The others are only trained on.
+        tested: what is tested, in turn; everything if empty. None of these is trained on then, only the others.
 
     Raises:
         MerBenchError: too few subjects (two are needed, three with validation), a corpus alone, or a share outside
@@ -77,23 +77,30 @@ def loso(
     names = sorted(set(map(str, clips[by])))
     if len(names) < 2:
         raise MerBenchError(f"{names[0]} alone cannot be left out; a fold needs another {by} to train on")
-    return [_fold(clips, name, validation, share, seed, by) for name in names if not tested or name in tested]
+    return [_fold(clips, name, validation, share, seed, by, tested) for name in names if not tested or name in tested]
 
 
-def _fold(clips: pl.DataFrame, name: str, validation: bool, share: float, seed: str | int, by: str) -> Fold:
+def _fold(
+    clips: pl.DataFrame, name: str, validation: bool, share: float, seed: str | int, by: str, tested: Sequence[str]
+) -> Fold:
     subject, test = clips["subject"].to_numpy(), clips[by].to_numpy() == name
+    other = ~np.isin(clips[by].to_numpy(), [name, *tested])
+    if not other.any():
+        raise MerBenchError(f"everything is tested, and nothing is left to train on for {name}")
     back = np.zeros(len(subject), bool)
     if validation:
-        others, owner = np.unique(subject[~test], return_inverse=True)
+        others, owner = np.unique(subject[other], return_inverse=True)
         if len(others) < 2:
             raise MerBenchError(f"without {name} one subject is left; two are needed to keep one back")
-        labels = clips["label"].to_numpy()[~test]
+        labels = clips["label"].to_numpy()[other]
         chosen = others[_choose(owner, labels, share, named_seed(seed, "validation", name))]
         back = np.isin(subject, chosen)
-    return Fold(name, *(np.flatnonzero(side) for side in (test, ~test & ~back, back)))
+    return Fold(name, *(np.flatnonzero(side) for side in (test, other & ~back, back)))
 
 
-def inner(clips: pl.DataFrame, name: str, count: int, by: str = "subject") -> list[Fold]:
+def inner(
+    clips: pl.DataFrame, name: str, count: int, by: str = "subject", seed: str = NAME, tested: Sequence[str] = ()
+) -> list[Fold]:
     """The trainings inside one fold.
 
     Args:
@@ -102,6 +109,8 @@ def inner(clips: pl.DataFrame, name: str, count: int, by: str = "subject") -> li
         count: 0 keeps nobody back (one training on everyone else); 1 is one hold-out, as in `loso`; more divide the
             other subjects into so many groups of like size and class mix, each validated once by the others.
         by: as in `loso`.
+        seed: names the draw, as in `loso`.
+        tested: as in `loso`.
 
     Raises:
         MerBenchError: nothing of that name, or fewer than `count` other subjects.
@@ -109,13 +118,13 @@ def inner(clips: pl.DataFrame, name: str, count: int, by: str = "subject") -> li
     if name not in clips[by]:
         raise MerBenchError(f"no {by} {name} to leave out")
     if count < 2:
-        return [_fold(clips, name, count == 1, SHARE, NAME, by)]
-    whole = _fold(clips, name, False, SHARE, NAME, by)
+        return [_fold(clips, name, count == 1, SHARE, seed, by, tested)]
+    whole = _fold(clips, name, False, SHARE, seed, by, tested)
     subjects, owner = np.unique(clips["subject"].to_numpy()[whole.train], return_inverse=True)
     if len(subjects) < count:
         raise MerBenchError(f"{len(subjects)} other subjects cannot be divided by {count}; use fewer inner folds")
     labels = clips["label"].to_numpy()[whole.train]
-    groups = _divide(owner, labels, count, named_seed("validation", "groups", count, name))[owner]
+    groups = _divide(owner, labels, count, named_seed(seed, "groups", count, name))[owner]
     return [Fold(name, whole.test, whole.train[groups != g], whole.train[groups == g]) for g in range(count)]
 
 

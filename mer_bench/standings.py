@@ -9,7 +9,7 @@ never matched, and clips of one subject move together. Holm's correction runs ov
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -20,6 +20,7 @@ import polars as pl
 from mer_bench import comparisons, grading, prose
 from mer_bench.scores import Result, rows
 from mer_bench.seeds import seed
+from mer_bench.selection import UNVERIFIED
 
 REFERENCE = "mmnet"
 LEAKY_TWIN = ("oracle-epoch", "oracle-trial", "oracle-global-epoch", "oracle-mmnet")
@@ -59,7 +60,10 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One evaluation on a board; `difference` is None for the reference and for what cannot be paired."""
+    """One evaluation on a board; `difference` is None for the reference and for what cannot be paired.
+
+    `page` is the address of a study's own page.
+    """
 
     run_id: str
     started: datetime
@@ -69,6 +73,7 @@ class Entry:
     older: int = 0
     difference: Difference | None = None
     ranks: comparisons.Rank | None = None
+    page: str = ""
 
     @property
     def run(self) -> str:
@@ -82,12 +87,12 @@ class Entry:
 
     @property
     def reported(self) -> bool:
-        """Whether its predictions were made elsewhere."""
-        return self.result.kind == "score"
+        """Whether its predictions, or the weights behind them, were made elsewhere."""
+        return self.rule in UNVERIFIED
 
     @property
     def comparable(self) -> bool:
-        """Whether it can be paired: every fold done here, each subject's counts on record, an honest rule."""
+        """Whether it can be paired: every fold trained here, each subject's counts on record, an honest rule."""
         score = self.result.rules[self.rule]
         return not self.partial and not self.reported and bool(score.by_subject) and not score.leaky
 
@@ -130,22 +135,32 @@ class Board:
         return next(({name: int(part["clips"]) for name, part in found.items()} for found in parts if found), {})
 
 
-def boards(results: Sequence[tuple[str, datetime, Result]], against: str = REFERENCE) -> list[Board]:
+def boards(
+    results: Sequence[tuple[str, datetime, Result]], against: str = REFERENCE, links: Mapping[str, str] | None = None
+) -> list[Board]:
     """Every task's board.
 
     Args:
         results: (run id, start, result) in any order.
         against: the model that others are compared with.
+        links: run id -> address of its study's page.
 
     Raises:
         MerBenchError: there are none.
     """
     table, found = rows(results), []
+
+    def page(run_id: str) -> str:
+        return (links or {}).get(run_id, "")
+
     known = {run_id[:8]: (run_id, started, result) for run_id, started, result in results}
     for (task, version, sha256), lines in table.group_by("task", "task_version", "task_sha256", maintain_order=True):
         kept = {run: known[run] for run in lines["run"].unique(maintain_order=True)}
         older = dict(lines.group_by("run").agg(pl.col("older_runs").max()).iter_rows())
-        plain = [Entry(*kept[run], result_label(kept[run][2]), kept[run][2].headline, older[run]) for run in kept]
+        plain = [
+            Entry(*kept[run], result_label(kept[run][2]), kept[run][2].headline, older[run], page=page(kept[run][0]))
+            for run in kept
+        ]
         entries = sorted(_unlike(plain), key=_order)
         reference = _reference(entries, against)
         entries = _compared(entries, reference)

@@ -47,6 +47,16 @@ def chance(
     return float(sum(_shuffled(truth, guesses, num_classes, n, rng).sum() for n in blocks) / shuffles)
 
 
+def chance_band(
+    labels: np.ndarray, predictions: np.ndarray, num_classes: int, shuffles: int = 1000, *, seed: int
+) -> tuple[float, float]:
+    """Between which UF1 95 of 100 shuffles of the same predictions over all clips lie; arguments as in `chance`."""
+    truth, guesses = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
+    scores = _shuffled(truth, guesses, num_classes, shuffles, np.random.default_rng(seed))
+    low, high = np.quantile(scores, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def above_chance(interval: Interval, chance: float) -> bool:
     """Whether the lower end of the interval lies above chance."""
     return interval.low > chance

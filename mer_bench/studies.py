@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mer_bench import cache, loso, predictions, selection
+from mer_bench import cache, loso, predictions, processes, selection
 from mer_bench.contracts import MerBenchError, Scale, Setting
 from mer_bench.fold import Training
 from mer_bench.seeds import seed
@@ -89,14 +89,30 @@ class Refits:
 
     study: Study
     seeds: int
-    workers: int
+    workers: processes.Workers
     tick_of: Callable[[str], loso.Tick | None]
 
 
-def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selection.Chosen:
+@dataclass(frozen=True)
+class Final:
+    """A choice among finalists (see `finals`).
+
+    Attributes:
+        choices: each fold's, keyed by the first seed.
+        again: (further seed, fold) -> the chosen trial's pass of that fold.
+    """
+
+    choices: Mapping[tuple[int, str], selection.Choice]
+    again: Mapping[tuple[int, str], Path]
+
+
+def conclude(
+    rule: str, folders: Mapping[int, Path], refits: Refits, finals: Mapping[str, Final] | None = None
+) -> selection.Chosen:
     """The test rows that a rule of a study lets speak, refitted where the rule says so.
 
-    A fold whose refit diverges speaks by its choice as it was trained in its trial, and `pass.json` says which.
+    A fold whose refit diverges speaks by its choice as it was trained in its trial, and `pass.json` says which. With
+    finalists (`finals`: `nested` or `shared` -> their choice) the rules without refit speak under every seed too.
 
     Raises:
         MerBenchError: a fold diverged in every trial.
@@ -104,10 +120,14 @@ def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selectio
     if rule == "oracle-trial":
         return selection.oracle_trial(folders)
     name = rule.removesuffix("-no-refit")
-    choices = chosen_by(name, folders)
+    final = (finals or {}).get(name)
+    choices = final.choices if final else chosen_by(name, folders)
     _complete(choices, folders)
     if name != rule:
-        return selection.at_choices(folders, choices)
+        first = refits.study.seed
+        return selection.repeated(
+            folders, choices, final.again if final else {}, range(first, first + (refits.seeds if final else 1))
+        )
     chosen = {fold: (c.trial, c.epoch) for (_, fold), c in choices.items()}
     record = {"choices": {fold: list(choice) for fold, choice in chosen.items()}, "seeds": refits.seeds}
     again = refits.study.folder / refit_name(rule, chosen, refits.seeds)
@@ -141,20 +161,19 @@ def chosen_by(name: str, folders: Mapping[int, Path]) -> dict[tuple[int, str], s
 
 @dataclass(frozen=True)
 class Searched:
-    """What a finished study's report draws; `rules` are those it was asked for."""
+    """What a finished study's report draws; `rules` are those it was asked for, `finals` as in `conclude`."""
 
     study: Study
     folders: Mapping[int, Path]
     rules: Sequence[str]
+    finals: Mapping[str, Final] = field(default_factory=dict)
 
     @functools.cached_property
     def choices(self) -> dict[str, dict[str, tuple[int, int]]]:
         """Rule -> fold -> (trial, epoch), of the rules that choose by validation subjects."""
         names = dict.fromkeys(r.removesuffix("-no-refit") for r in self.rules if not selection.is_leaky(r))
-        return {
-            name: {fold: (c.trial, c.epoch) for (_, fold), c in sorted(chosen_by(name, self.folders).items())}
-            for name in names
-        }
+        chosen = {n: self.finals[n].choices if n in self.finals else chosen_by(n, self.folders) for n in names}
+        return {n: {fold: (c.trial, c.epoch) for (_, fold), c in sorted(of.items())} for n, of in chosen.items()}
 
     @property
     def costed(self) -> int:
@@ -174,10 +193,11 @@ class Searched:
 
 
 def _complete(choices: Mapping[tuple[int, str], selection.Choice], folders: Mapping[int, Path]) -> None:
-    folds = {part["fold"] for folder in folders.values() for part in predictions.record(folder)["folds"]}
-    missing = sorted(folds - {fold for _, fold in choices})
+    parts = [part for folder in folders.values() for part in predictions.record(folder)["folds"]]
+    missing = sorted({part["fold"] for part in parts} - {fold for _, fold in choices})
     if missing:
-        raise MerBenchError(f"no trial finished fold {missing[0]} ({len(missing)} in all); lower the learning rates")
+        why = next(part["diverged"] for part in parts if part["fold"] == missing[0])
+        raise MerBenchError(f"no trial finished fold {missing[0]} ({len(missing)} in all): {why}")
 
 
 def refit(

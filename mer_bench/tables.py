@@ -40,7 +40,7 @@ def standings(board: Board) -> Table:
         (Column("accuracy", "acc."), lambda e: digits(e.result.rules[e.rule].accuracy)),
         (Column("seeds", "seeds"), lambda e: Cell(str(e.result.rules[e.rule].seeds), e.result.rules[e.rule].seeds)),
         (Column("folds", "folds"), lambda e: Cell(_folds(e.result), e.result.folds_done / e.result.folds_total)),
-        (Column("trials", "trials"), lambda e: whole(e.result.trials)),
+        (Column("trials", "trials"), lambda e: whole(e.result.trials)._replace(link=e.page)),
     ]
     notes = ["The rule is the one that speaks for the evaluation; the others stand in the next table."]
     if board.reference:
@@ -49,7 +49,8 @@ def standings(board: Board) -> Table:
         notes.append("† had another number of trials to choose from than the reference.")
     if any(e.reported for e in board.entries):
         notes.append(
-            "Self-reported predictions were made elsewhere and only graded here; they stand last, without a rank."
+            "Self-reported predictions and given weights were made elsewhere and only graded here; they stand last, "
+            "without a rank."
         )
     notes += [f"‡ {e.label}: {' '.join(e.result.notes)}" for e in board.entries if e.result.notes]
     return table("standings", " ".join(notes), columns, board.entries)

@@ -8,98 +8,100 @@ study concludes is a matter for `selection`, afterwards.
         │               ▼
         │           racing: paired with the incumbent ─► drop, or go on
         └── inner UF1 ──┘
+
+A Tune trial is a worker's whole trial or, when no trial is left to start, one fold of a trial under way: workers that
+would stand idle help the last trials to their end.
 """
 
 from __future__ import annotations
 
-import logging
+import faulthandler
 import os
-import sys
+import shutil
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import cache, processes, trials
+from mer_bench import cache, trials
+from mer_bench.cluster import RETRIES, Cluster, check_shared, joined
 from mer_bench.contracts import MerBenchError
 from mer_bench.control import SAME_ERROR, Control
 from mer_bench.studies import Study
 from mer_bench.trials import Ended
 
-OBJECT_STORE = 200 * 2**20
-RETRIES = 10
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Where trials run.
-
-    Attributes:
-        workers: trials at the same time.
-        address: of a running Ray cluster; None starts one on this machine.
-        gpus_per_trial: share of a GPU that a trial takes; None divides this machine's among its workers.
-    """
-
-    workers: int
-    address: str | None = None
-    gpus_per_trial: float | None = None
+ALL = -1
+"""Place of no fold in particular: a worker is asked for a whole trial, or says that it is through."""
+STDERR = 2
+GRACE = 5.0
+"""Seconds after its limit in which a trial should end by itself; one that never lets go of Python is then ended."""
 
 
 def trainable(config: dict[str, Any], study: Study) -> None:
-    """What a Ray worker runs: the folds of one trial that are not on record yet."""
+    """What a Ray worker runs: the folds of one trial, or one of them, that are not on record yet."""
     from ray import tune
 
-    number = config["trial_number"]
+    number, asked = config["trial_number"], config["place"]
     with _limited(study, number):
-        for place in range(len(study.folds)):
-            done = _attempt(study, number, place)
-            if done is None:
-                break
-            # Ray ends a dropped trial by raising SystemExit from here: it must not be caught
-            tune.report({"number": number, "place": place, "loss": done.loss, "diverged": done.diverged})
-        else:
-            trials.close(study, number, trials.COMPLETE)
-    tune.report({"number": number, "place": -1, "loss": None, "diverged": ""})
+        for place in range(len(study.folds)) if asked == ALL else [asked]:
+            done = _attempt(study, number, place, config["worker"])
+            if done is not None:
+                # Ray ends a dropped trial by raising SystemExit from here: it must not be caught
+                tune.report({"number": number, "place": place, "loss": done.loss, "diverged": done.diverged})
+        trials.finish(study, number)
+    tune.report({"number": number, "place": ALL, "loss": None, "diverged": ""})
 
 
-def _attempt(study: Study, number: int, place: int) -> trials.FoldRecord | None:
-    """One fold; None if the trial has ended, or ends here with an error.
+def _attempt(study: Study, number: int, place: int, worker: str) -> trials.FoldRecord | None:
+    """One fold; None if another worker has it or if the trial has ended, or ends here with an error.
 
     An error is on record and the study goes on; only a worker that dies is tried again, by Ray.
     """
     if trials.ended(study, number) is not None:
         return None
     try:
-        return trials.run_fold(study, number, place)
+        return trials.run_fold(study, number, place, worker)
     except (Exception, SystemExit) as error:
         cache.write_text(trials.folder(study, number) / "error.txt", traceback.format_exc())
-        trials.close(study, number, trials.FAIL, f"{type(error).__name__}: {error}")
+        said = str(error).strip().splitlines()[:1]
+        trials.close(study, number, trials.FAIL, ": ".join([type(error).__name__, *said]))
         return None
 
 
 @contextmanager
 def _limited(study: Study, number: int) -> Iterator[None]:
     """End this process if the trial takes longer than the study allows; Ray starts another for the next trial."""
-    if study.timeout is None:
+    left = trials.time_left(study, number)
+    if left is not None and left <= 0:
+        _too_long(study, number)
+    if left is None or left <= 0:
         yield
         return
 
     def give_up() -> None:
-        trials.close(study, number, trials.FAIL, f"no end after {study.timeout:g} s, the limit of a trial")
+        with (trials.folder(study, number) / "error.txt").open("w") as where:
+            faulthandler.dump_traceback(where)
+        _too_long(study, number)
         os._exit(1)
 
-    timer = threading.Timer(study.timeout, give_up)
+    timer = threading.Timer(left, give_up)
     timer.daemon = True
     timer.start()
+    # no thread of Python's can end what never lets go of the interpreter; the next attempt puts it on record
+    faulthandler.dump_traceback_later(left + GRACE, exit=True, file=STDERR)
     try:
         yield
     finally:
         timer.cancel()
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _too_long(study: Study, number: int) -> None:
+    trials.close(study, number, trials.FAIL, f"no end after {study.timeout:g} s, the limit of a trial")
 
 
 def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budget: float | None = None) -> list[Ended]:
@@ -118,16 +120,11 @@ def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budg
     control = Control(study, on_end, budget)
     ended = trials.everything(study)
     if len(ended) < study.trials:
-        for note in study.folder.glob("trial-*/folds/*.begun"):
-            note.unlink(missing_ok=True)
-        ours = _start_ray(cluster, study.device)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                _tuner(study, cluster, control, study.trials - len(ended)).fit()
-        finally:
-            if ours:
-                _stop_ray()
+        trials.forget_attempts(study)
+        with joined(cluster):
+            if cluster.address:
+                check_shared(study.folder)
+            _run(study, cluster, control)
         ended = trials.everything(study)
     if control.broken:
         raise MerBenchError(f"{SAME_ERROR} trials in a row ended with the same error: {control.broken}")
@@ -138,19 +135,16 @@ def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budg
     return ended
 
 
-def _tuner(study: Study, cluster: Cluster, control: Control, count: int) -> Any:
+def _run(study: Study, cluster: Cluster, control: Control) -> None:
     from ray import tune
 
-    share: dict[str, float] = {"cpu": 1}
-    if study.device == "cuda":
-        share["gpu"] = cluster.gpus_per_trial or 1 / cluster.workers
     searcher, scheduler, watcher, stopper = _adapters(control)
-    return tune.Tuner(
-        tune.with_resources(tune.with_parameters(trainable, study=study), share),
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(trainable, study=study), cluster.share),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=count,
+            num_samples=-1,
             max_concurrent_trials=cluster.workers,
             reuse_actors=True,
         ),
@@ -163,6 +157,13 @@ def _tuner(study: Study, cluster: Cluster, control: Control, count: int) -> Any:
             failure_config=tune.FailureConfig(max_failures=RETRIES),
         ),
     )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tuner.fit()
+    finally:
+        for notes in study.folder.glob("ray-*"):
+            shutil.rmtree(notes, ignore_errors=True)
 
 
 def _adapters(control: Control) -> tuple[Any, Any, Any, Any]:
@@ -182,8 +183,13 @@ def _adapters(control: Control) -> tuple[Any, Any, Any, Any]:
 
     class Proposals(Stays, Searcher):
         def suggest(self, trial_id: str) -> Any:
-            number = control.next()
-            return Searcher.FINISHED if number is None else {"trial_number": number}
+            number, place = control.next(), ALL
+            if number is None:
+                spare = control.spare()
+                if spare is None:
+                    return Searcher.FINISHED if control.idle else None
+                number, place = spare
+            return {"trial_number": number, "place": place, "worker": trial_id}
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
             pass
@@ -219,46 +225,3 @@ def _adapters(control: Control) -> tuple[Any, Any, Any, Any]:
 def _last_line(path: str | None) -> str:
     lines = Path(path).read_text().strip().splitlines() if path and Path(path).is_file() else []
     return lines[-1] if lines else "its worker died again and again"
-
-
-def _start_ray(cluster: Cluster, device: str) -> bool:
-    """A Ray of our own, unless the caller has one: no dashboard, no log lines, little shared memory, passive workers.
-
-    Returns:
-        Whether it was started here, and so is to be stopped here.
-    """
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_TRAIN_V2_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_WARN_THRESHOLD_S": "60",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
-    processes.calm()
-    import ray
-
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        return False
-    if cluster.address:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.CRITICAL)
-        return True
-    ray.init(
-        num_cpus=cluster.workers,
-        num_gpus=1 if device == "cuda" else 0,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.CRITICAL,
-        object_store_memory=OBJECT_STORE,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **processes.ENVIRONMENT}},
-    )
-    return True
-
-
-def _stop_ray() -> None:
-    import ray
-
-    ray.shutdown()

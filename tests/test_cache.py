@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def test_a_failed_build_passes_its_error_and_leaves_nothing(tmp_path: Path) -> N
         cache.publish(tmp_path / "thing", fail)
     assert [p.name for p in tmp_path.iterdir()] == [".thing.lock"]
     assert cache.publish(tmp_path / "thing", lambda staged: None).is_dir()
+
+
+def test_of_many_writers_of_a_new_file_one_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "note"
+    with ThreadPoolExecutor(8) as pool:
+        wrote = list(pool.map(lambda n: cache.write_new(path, str(n)), range(40)))
+    assert wrote.count(True) == 1 and path.read_text() == str(wrote.index(True))
+    assert [p.name for p in path.parent.iterdir()] == ["note"]
 
 
 def test_two_processes_build_once(tmp_path: Path) -> None:

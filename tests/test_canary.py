@@ -1,11 +1,13 @@
 """The two tests that guard the science: the held-out subject is never asked, and nothing is found where nothing is."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 import toy
 
-from mer_bench import grading, loso, metrics, predictions, selection, studies, trials
+from mer_bench import grading, loso, metrics, predictions, selection, studies, trials, tune
 from mer_bench.contracts import PAPER_SCALE
 from mer_bench.space import Space, draw
 
@@ -99,6 +101,64 @@ def test_the_canary_can_die(triplets, scrambled):
     (folders, _, _), (folders_2, _, _) = triplets["true"], triplets[scrambled]
     moved = [fold for fold in weights(folders[0]) if weights(folders[0])[fold] != weights(folders_2[0])[fold]]
     assert len(moved) > len(weights(folders[0])) / 2
+
+
+PICKY = """
+import numpy as np
+
+from mer_bench.contracts import Baseline
+
+
+class Picky:
+    def __init__(self, num_classes: int, *, bold: bool = False) -> None:
+        self.num_classes, self.bold = num_classes, bold
+
+    def fit(self, inputs, labels):
+        if self.bold and len(np.unique(labels)) < self.num_classes:
+            raise ValueError("a class has no clip")
+        self.said = np.eye(self.num_classes)[np.bincount(labels).argmax()] * 0.6 + 0.1 + 0.05 * self.bold
+        self.said /= self.said.sum()
+
+    def predict_proba(self, inputs):
+        return np.tile(self.said, (len(inputs["flow"]), 1))
+
+
+def suggest(trial):
+    trial.suggest_categorical("bold", [False, True])
+
+
+BASELINE = Baseline(model=Picky, view="flow@28", suggest=suggest)
+"""
+
+
+def test_strict_canary_an_error_in_another_fold_takes_no_candidate_away(monkeypatch, tmp_path):
+    """Relabelled, the subject leaves another fold without a class, where the model raises: its own fold stays."""
+    (tmp_path / "picky.py").write_text(PICKY)
+    true = toy.corpus(signal=0, sizes=(6, 6, 6, 6, 6))
+    alone = {SUBJECT: 2, "toy/04": 2}
+    rare = pl.col("subject").replace_strict(alone, default=None).fill_null(pl.col("label") % 2)
+    true = replace(true, clips=true.clips.with_columns(rare.cast(pl.Int8).alias("label")))
+    found = {}
+    for name, data in (("true", true), ("scrambled", toy.relabelled(true, SUBJECT))):
+        toy.install(monkeypatch, data)
+        question = study(str(tmp_path / "picky.py"), tmp_path / name, sizes=range(5))
+        for number, bold in enumerate((False, True)):
+            trials.propose(question, number, {"bold": bold})
+            ended = worked(question, number)
+        folders = trials.candidates(question)
+        held = {n: predictions.read(f / predictions.VALIDATION)["fold"].unique() for n, f in folders.items()}
+        found[name] = {number for number, folds in held.items() if SUBJECT in folds}, selection.nested(folders)
+    assert "folds lost: ValueError: a class has no clip" in ended.reason and ended.inner_uf1 == 0
+    assert found["true"][0] == found["scrambled"][0] == {0, 1}
+    assert found["true"][1][0, SUBJECT] == found["scrambled"][1][0, SUBJECT]
+
+
+def worked(question, number):
+    """A trial as a worker runs it, without Ray."""
+    for place in range(len(question.folds)):
+        if tune._attempt(question, number, place, "me") is None:
+            break
+    return trials.close(question, number, trials.COMPLETE)
 
 
 def test_adaptive_canary_one_trial(monkeypatch, tmp_path, model):

@@ -3,11 +3,12 @@
 import csv
 import shutil
 
+import numpy as np
 import polars as pl
 import pytest
 import releases
 
-from mer_bench import apex, cache, catalog, clips, commands, inputs, inspection
+from mer_bench import apex, cache, catalog, clips, commands, inputs, inspection, predictions
 from mer_bench.contracts import MerBenchError, UsageError
 
 TASKS = [(name, task) for name in releases.CORPORA for task in releases.expected(name)["tasks"]]
@@ -359,10 +360,23 @@ def test_trained_on_one_task_and_tested_on_another(world):
     assert set(answer.chosen["last"].rows["subject"]) == set(inputs.clips_of("samm-3")["subject"])
 
 
+def test_a_tested_composite_trains_on_none_of_its_corpora(world):
+    """`casme3-3>megc2019-3`: only the majority of CAS(ME)^3 is said, whatever the other corpora hold."""
+    answer = commands.run("majority", "casme3-3>megc2019-3", workers=1)
+    assert (answer.result.folds_done, answer.result.clips) == (3, len(inputs.clips_of("megc2019-3")))
+    shares = np.bincount(inputs.clips_of("casme3-3")["label"], minlength=3) / len(inputs.clips_of("casme3-3"))
+    said = predictions.probabilities(answer.chosen["last"].rows)
+    np.testing.assert_allclose(said, np.tile(shares, (len(said), 1)), atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("task", "said"),
     [
         ("casme2-3>casme2-3-strict", "share casme2"),
+        ("smic-vis-3>smic-3", "same people, those of smic"),
+        ("smic-nir-3>smic-vis-3", "same people, those of smic"),
+        ("smic-nir-3>megc2019-3", "same people, those of smic"),
+        ("megc2019-flow-3>casme2-3", "same people, those of casme2"),
         ("casme2-5>samm-3", "different classes"),
         ("casme2-3:2018", "known: 2019, no-mends"),
         ("casme2-3>nothing", "unknown task 'nothing'"),

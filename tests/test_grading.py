@@ -230,3 +230,14 @@ def test_a_run_without_counts_of_its_subjects_says_so():
     score, _ = grading.grade("last", same(ROWS), CLIPS, NAMES)
     with pytest.raises(MerBenchError, match="run it again"):
         grading.counts_of(replace(score, by_subject={}))
+
+
+def test_folds_that_were_not_refitted_are_told():
+    whole, _ = grading.grade("nested", with_folds(0), CLIPS, NAMES)
+    mixed, _ = grading.grade("nested", with_folds(3), CLIPS, NAMES)
+    assert whole.trained_on == grading.ALL
+    assert mixed.trained_on == f"{grading.ALL}, but in 3 of 32 refits, which diverged: {grading.HELD}"
+
+
+def with_folds(stand_ins):
+    return replace(same(ROWS.with_columns(pl.col("subject").alias("fold"))), stand_ins=stand_ins)

@@ -15,23 +15,28 @@ PIXELS = (
 )  # fmt: skip
 PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
-TRAINING = ("batches", "trainer", "fold", "loso", "cost")
+TRAINING = ("batches", "trainer", "fold", "loso", "cost", "pace")
 RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions")
 REPORTS = (
-    "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "figures", "pages", "leaderboard",
+    "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "lanes", "landscapes", "figures",
+    "pages", "leaderboard",
 )  # fmt: skip
-SEARCH = ("space", "studies", "trials", "racing", "proposer", "control", "tune")
+SEARCH = (
+    "space", "knobs", "studies", "trials", "finals", "racing", "proposer", "control", "cluster", "tune", "importance",
+    "ledger", "shelf", "accounts", "dossier",
+)  # fmt: skip
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "scoring", "given",
-    "searches", "pending", "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
+    "options", "book", "searches", "pending", "commands", "comparing", "reproduce", "probing", "planning", "watching",
+    "roster", "progress", "data", "terms", "checks", "runs", "spaces", "plans", "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
-    "ray": {"tune"},
-    "optuna": {"space", "proposer", "search_spaces"},
-    "rich": {"leaderboard", "check", "progress", "data", "cli"},
+    "ray": {"cluster", "tune"},
+    "optuna": {"space", "proposer", "importance", "search_spaces"},
+    "rich": {"leaderboard", "check", "watching", "progress", "data", "runs", "spaces", "plans", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}

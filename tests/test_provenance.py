@@ -31,6 +31,17 @@ def test_the_commit_and_whether_files_differ_from_it(checkout):
     assert re.fullmatch(r"[0-9a-f]{40}\+changes", provenance.commit())
 
 
+def test_the_harness_is_named_by_the_code_that_decides_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "HERE", tmp_path)
+    for name in ("trainer", "splits", "cli"):
+        (tmp_path / f"{name}.py").write_text("x = 1")
+    before = provenance.harness()
+    (tmp_path / "cli.py").write_text("x = 2")
+    assert provenance.harness() == before == provenance.versions()["harness"]
+    (tmp_path / "splits.py").write_text("x = 2")
+    assert provenance.harness() != before
+
+
 def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "HERE", tmp_path / "mer_bench")
     assert provenance.commit() == "" and "commit" not in provenance.versions()

@@ -7,6 +7,7 @@ from invented_results import HELD, measured, result, rule, searched, study
 
 from mer_bench.contracts import MerBenchError
 from mer_bench.scores import ROWS, SCHEMA, Result, rows, table
+from mer_bench.selection import UNVERIFIED
 
 START = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -141,6 +142,13 @@ def test_partial_runs_stand_below_complete_ones():
     rules = {"last": rule(0.9)}
     found = rows(finished(result(), result("lucky", rules=rules, folds_done=2)))
     assert found.filter(leaky=False)["model"].to_list() == ["mmnet", "mmnet", "lucky"]
+
+
+@pytest.mark.parametrize("unverified", UNVERIFIED)
+def test_what_was_made_elsewhere_stands_below_what_was_made_here(unverified):
+    told = result("told", rules={unverified: rule(0.99)})
+    found = rows(finished(told, result(rules={"last": rule(0.4), "oracle-epoch": rule(0.9, leaky=True)})))
+    assert found["rule"].to_list() == ["last", unverified, "oracle-epoch"]
 
 
 def test_nothing_recorded_names_the_first_command():

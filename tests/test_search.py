@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import catalog, commands, predictions, selection, studies, tracking
+from mer_bench import catalog, cluster, commands, predictions, selection, studies, tracking
 from mer_bench.contracts import UsageError
 from mer_bench.space import Space, draw
 
@@ -22,10 +22,17 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def twice(place):
-    """The same strict search, twice."""
-    options = {"trials": 4, "sampler": "qmc", "workers": 2, "fresh": True, "settings": {"epochs": 3}}
-    return [commands.search(str(place / "tiny.py"), "synth-3", **options) for _ in range(2)]
+def running(place):
+    """One Ray for all searches of this file, as a caller may have one of their own; elsewhere a search starts it."""
+    with cluster.joined(cluster.Cluster(2)):
+        yield
+
+
+@pytest.fixture(scope="module")
+def twice(place, running):
+    """The same strict search, by two workers and by one."""
+    options = {"trials": 4, "sampler": "qmc", "fresh": True, "settings": {"epochs": 3}}
+    return [commands.search(str(place / "tiny.py"), "synth-3", workers=workers, **options) for workers in (2, 1)]
 
 
 def passes(folder):
@@ -106,10 +113,10 @@ def test_refits_train_on_every_subject_but_one_and_repeat_the_choice(twice):
     assert {fold: end for fold, end in ends.iter_rows()} == {fold: epoch for fold, (_, epoch) in choices.items()}
 
 
-def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place):
+def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place, running):
     broken = toy.MODEL.replace('"hidden", [4, 6, 8]', '"hidden", [6, -1]')
     (place / "broken.py").write_text(broken)
-    answer = commands.search(str(place / "broken.py"), "synth-3", trials=6, workers=2, refit=False, race=False)
+    answer = commands.search(str(place / "broken.py"), "synth-3", trials=6, workers=1, refit=False, race=False)
     assert answer.result.strictness == "adaptive"
     assert answer.result.trials == 6 and answer.result.effort["fail"] >= 1 and answer.result.effort["complete"] >= 1
     assert set(answer.result.rules) == {"nested-no-refit", "shared-no-refit", "oracle-trial"}
@@ -119,11 +126,11 @@ def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place):
     assert failed and all("RuntimeError" in run.data.params["reason"] for run in failed)
 
 
-def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_goes_on(place):
+def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_goes_on(place, running):
     """Eight trials of which half cannot learn: these are dropped, and the workers that ran them go on with others."""
     racer = toy.MODEL.replace('"lr", 1e-3, 1e-1, log=True', '"lr", 1e-7, 1e-1, log=True')
     (place / "racer.py").write_text(racer)
-    options = {"workers": 2, "rules": ("nested-no-refit",), "refit": False, "settings": {"epochs": 6}}
+    options = {"workers": 1, "rules": ("nested-no-refit",), "refit": False, "settings": {"epochs": 6}}
     first = commands.search(str(place / "racer.py"), "synth-3", trials=12, **options)
     effort = first.result.effort
     assert first.result.strictness == "adaptive" and first.result.trials == 12
@@ -140,7 +147,7 @@ def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_go
 
 
 def test_a_stopped_study_asks_to_be_resumed_and_then_answers_as_if_never_stopped(twice, place, monkeypatch):
-    options = {"trials": 4, "sampler": "qmc", "workers": 2, "settings": {"epochs": 3}}
+    options = {"trials": 4, "sampler": "qmc", "workers": 1, "settings": {"epochs": 3}}
     model, whole = str(place / "tiny.py"), twice[0]
 
     def interrupted(*args):

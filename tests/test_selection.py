@@ -332,6 +332,17 @@ def test_a_refit_speaks_at_the_epoch_it_was_refitted_for(tmp_path):
         assert prediction == said[seed, fold][1][-1, at].argmax()
 
 
+def test_a_fold_whose_refit_diverged_speaks_by_its_choice_and_is_counted(tmp_path):
+    study, lost = Study(tmp_path, 4), (1, "c/03")
+    refit = write(tmp_path / "refit", study.corpus, study.said[2], missing={lost})
+    choice = selection.nested(study.folders)[0, "c/03"]
+    found = selection.refitted(refit, study.folders, {lost: choice}, 0)
+    wanted = slow_rows(study, {key: (2, EPOCHS - 1) for key in study.said[2] if key != lost})
+    before = slow_rows(study, {(0, "c/03"): (choice.trial, choice.epoch)})
+    assert as_dict(found.rows) == {**wanted, **{(1, clip): said for (_, clip), said in before.items()}}
+    assert found.stand_ins == 1 and selection.last(refit).stand_ins == 0
+
+
 def test_rules_by_name(tmp_path):
     study = Study(tmp_path, 9)
     folder = study.folders[0]

@@ -177,6 +177,20 @@ def test_only_what_is_tested_is_left_out():
     assert fold.name == "k1" and len(fold.test) + len(fold.train) == len(clips)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_what_is_tested_is_trained_on_in_no_fold(count):
+    """Trained on k0, tested on the composite of k1 and k2: neither trains for the other."""
+    clips = corpora([[2, 1]] * 12)
+    names = clips["corpus"].to_numpy()
+    folds = splits.loso(clips, by="corpus", validation=count > 0, tested=("k1", "k2"))
+    parts = [part for fold in folds for part in splits.inner(clips, fold.name, count, "corpus", tested=("k1", "k2"))]
+    assert [fold.name for fold in folds] == ["k1", "k2"]
+    for part in (*folds, *parts):
+        assert set(names[part.test]) == {part.name} and set(names[part.everything]) == {"k0"}
+    with pytest.raises(MerBenchError, match="nothing is left to train on"):
+        splits.loso(clips, by="corpus", tested=("k0", "k1", "k2"))
+
+
 def test_the_left_out_corpus_has_no_say_in_the_validation_subjects():
     clips = corpora([[2, 1]] * 12)
     moved = clips.with_columns(

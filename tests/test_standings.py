@@ -106,6 +106,14 @@ def test_old_runs_without_counts_and_self_reported_ones_are_shown_and_not_compar
     assert of["a"].ranks.high <= 2 and found.entries[-1].label == "told"
 
 
+def test_given_weights_are_shown_last_and_not_compared():
+    given = measured("mmnet (weights: w)", 0.95, rules={"given-weights": counted(0.95)})
+    found = board(measured("mmnet"), given, measured("a", 0.4), against="mmnet (weights")
+    last = found.entries[-1]
+    assert last.label == "mmnet (weights: w)" and last.ranks is None and last.difference is None
+    assert found.reference is None and found.entries[0].ranks.high <= 2
+
+
 def test_a_run_of_oracles_alone_is_no_reference_and_stands_last():
     leaky = measured("mmnet", rules={"oracle-epoch": counted(0.9, leaky=True)})
     found = board(leaky, measured("a", 0.4))

@@ -1,13 +1,10 @@
 """timm's backbones as methods: names, views, and pretrained weights that are never fetched."""
 
-import hashlib
 import os
 import socket
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -201,26 +198,6 @@ def test_without_weights_a_run_starts_from_scratch_and_says_so(cache, weights, t
     fetched(cache, weights)
     assert options("cache") == ("cache", {"model.pretrained": "cache"})
     assert options("w.pth")[0] == str(tmp_path / "w.pth")
-
-
-def test_the_weights_a_model_starts_from_are_part_of_its_question(cache, weights, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    file = tmp_path / "w.safetensors"
-
-    def question(pretrained):
-        asked = ready.prepare(f"timm:{TINY}", "synth-3", {"model.pretrained": pretrained}, "task", "cpu", 1, 1)
-        return replace(asked, data=SimpleNamespace(key="", unfound=())).question
-
-    assert "files" not in question("")
-    save_file(weights, file)
-    first = question(str(file))
-    assert first["files"] == {"w.safetensors": hashlib.sha256(file.read_bytes()).hexdigest()}
-    save_file({name: value + 1 for name, value in weights.items()}, file)
-    second = question(str(file))
-    assert first["files"] != second["files"] and {**first, "files": 0} == {**second, "files": 0}
-    fetched(cache, weights)
-    assert list(question("cache")["files"].values()) != list(second["files"].values())
 
 
 def test_a_remark_is_one_line_on_the_command_line(monkeypatch, capsys):

@@ -104,6 +104,19 @@ def test_trials_are_children_and_no_results(tracker):
     assert [f.run_id for f in tracker.results()] == [parent]
 
 
+def test_a_trial_that_a_killed_driver_recorded_by_half_is_recorded_anew(tracker, monkeypatch):
+    """The kill falls between the run's creation and its numbers."""
+    tracker.trial("parent", 0, {}, {"inner_uf1": 0.6}, "COMPLETE", None, study="s")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tracking.Tracker, "_log", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        tracker.trial("parent", 1, {}, {"inner_uf1": 0.5}, "COMPLETE", None, study="s")
+    assert tracker.trials_of("s") == {0}
+    tracker.trial("parent", 1, {}, {"inner_uf1": 0.5}, "COMPLETE", None, study="s")
+    assert tracker.trials_of("s") == {0, 1}
+    runs = tracker.client.search_runs([tracker.experiment], "tags.`mer_bench.study` = 's'")
+    assert sorted(run.data.metrics["inner_uf1"] for run in runs) == [0.5, 0.6]
+
+
 @pytest.mark.parametrize(("error", "status"), [(ValueError("loss is nan"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
 def test_what_ends_a_run_is_recorded_and_raised(tracker, error, status):
     with pytest.raises(type(error)), tracker.run("r", "run", "mmnet", "synth-3", {"seeds": 1}) as run_id:

@@ -106,9 +106,82 @@ def test_a_fold_that_kills_its_worker_again_and_again_ends_the_trial(study):
     trials.propose(question, 0, question.space.default())
     note = trials.folder(question, 0) / "folds" / "000.begun"
     note.parent.mkdir(parents=True)
-    note.write_text("." * trials.DEATHS)
+    note.write_text("me\n" * trials.DEATHS)
     with pytest.raises(MerBenchError, match=f"died 3 times in fold {question.folds[0]}"):
-        trials.run_fold(question, 0, 0)
+        trials.run_fold(question, 0, 0, "me")
+
+
+def test_of_two_workers_one_has_a_fold_and_it_is_trained_once(study):
+    question = study()
+    trials.propose(question, 0, question.space.default())
+    done = trials.run_fold(question, 0, 2, "one")
+    note = trials.folder(question, 0) / "folds" / "003.begun"
+    note.write_text("one\n")
+    assert trials.run_fold(question, 0, 3, "other") is None, "another worker is at it"
+    assert trials.run_fold(question, 0, 2, "other") == done, "on record"
+    assert trials.run_fold(question, 0, 3, "one").loss is not None, "its own worker, started again, trains it"
+    assert note.read_text() == "one\n" * 2
+    trials.forget_attempts(question)
+    assert not note.exists() and trials.run_fold(question, 0, 2, "third") == done
+
+
+def test_the_worker_that_writes_the_last_fold_ends_the_trial(study):
+    question = study()
+    trials.propose(question, 0, question.space.default())
+    run(question, 0, folds=5)
+    assert trials.finish(question, 0) is None
+    trials.run_fold(question, 0, 5, "helper")
+    end = trials.finish(question, 0)
+    assert end == trials.ended(question, 0) == trials.finish(question, 0) and end.state == trials.COMPLETE
+    assert not (trials.folder(question, 0) / "folds").exists()
+
+
+def test_a_fold_that_two_workers_trained_is_on_record_once(study, monkeypatch):
+    """A node thought dead goes on: its copy of the fold comes second, and changes nothing."""
+    question = study()
+    trials.propose(question, 0, question.space.default())
+    train = trials.train
+
+    def slow(training):
+        monkeypatch.setattr(trials, "train", train)
+        trials.run_fold(question, 0, 0, "the same, started again")
+        return train(training)
+
+    monkeypatch.setattr(trials, "train", slow)
+    note = trials.folder(question, 0) / "folds" / "000.begun"
+    claim = trials._claim
+    monkeypatch.setattr(trials, "_claim", lambda path, worker: claim(path, "one"))
+    first = trials.run_fold(question, 0, 0, "one")
+    assert first.loss is not None and len(note.read_text().splitlines()) == 2
+    run(question, 0)
+    assert trials.close(question, 0, trials.COMPLETE).folds == len(SIZES)
+
+
+def test_a_closing_that_died_halfway_leaves_no_pass_of_too_few_folds(study, monkeypatch):
+    question = study()
+    trials.propose(question, 0, question.space.default())
+    run(question, 0, folds=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(trials.cache, "write_new", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            trials.close(question, 0, trials.PRUNED, "killed here")
+    assert trials.passed(question, 0).is_dir() and trials.ended(question, 0) is None
+    run(question, 0)
+    end = trials.close(question, 0, trials.COMPLETE)
+    rows = predictions.open_test(trials.passed(question, 0))
+    assert end.folds == len(SIZES) and rows["fold"].unique().sort().to_list() == FOLDS
+
+
+def test_a_trials_time_runs_from_its_first_fold_whatever_dies(study):
+    question = study(timeout=100.0)
+    trials.propose(question, 0, question.space.default())
+    assert 99 < trials.time_left(question, 0) <= 100
+    note = trials.folder(question, 0) / "began"
+    note.write_text(repr(float(note.read_text()) - 60))
+    assert 39 < trials.time_left(question, 0) <= 40
+    trials.forget_attempts(question)
+    assert 99 < trials.time_left(question, 0) <= 100
+    assert trials.time_left(study(), 0) is None
 
 
 @pytest.mark.parametrize("sampler", ["qmc", "random"])
@@ -207,6 +280,54 @@ def test_three_errors_alike_in_a_row_stop_the_search(study):
         brain.end(number)
     assert brain.broken == "RuntimeError: 7 channels expected"
     assert brain.next() is None
+
+
+def test_workers_without_a_trial_help_the_last_ones(study):
+    """Two trials left for four workers: the third and fourth take folds from the end, nobody waits for anybody."""
+    question = study(trials=2, racing=False)
+    brain, ends = race(question)
+    assert brain.idle and [brain.next() for _ in range(3)] == [0, 1, None]
+    assert [brain.spare() for _ in range(4)] == [(0, 5), (1, 5), (0, 4), (1, 4)]
+    run(question, 0, folds=4)
+    for place, loss in trials.losses(question, 0).items():
+        assert not brain.fold(0, place, loss, "")
+    brain.end(0)
+    assert not ends and not brain.idle, "two of its folds are with helpers"
+    for place in (5, 4):
+        trials.run_fold(question, 0, place, "helper")
+        assert not brain.fold(0, place, 1.0, "")
+        brain.end(0)
+    assert [(end.number, end.state, end.folds) for end in ends] == [(0, trials.COMPLETE, 6)]
+    assert brain.spare() == (1, 3) and brain.spare() == (1, 2) and brain.spare() == (1, 1) and brain.spare() is None
+
+
+def test_a_dropped_or_failed_trial_is_told_once_and_its_other_workers_stop(study):
+    question = study(racing=True, trials=4)
+    brain, ends = race(question)
+    for number in range(2):
+        assert brain.next() == number
+        run(question, number)
+        trials.close(question, number, trials.COMPLETE)
+        brain.end(number)
+    assert (brain.next(), brain.next(), brain.next()) == (2, 3, None)
+    assert brain.spare() == (2, 5)
+    assert [brain.fold(2, place, 50.0 + place, "") for place in (5, 0, 1)] == [False, False, True]
+    brain.end(2)
+    assert brain.fold(2, 2, 50.0, "") and ends[-1].state == trials.PRUNED
+    brain.end(2)
+    assert brain.spare() == (3, 5)
+    trials.close(question, 3, trials.FAIL, "MemoryError")
+    brain.end(3)
+    assert brain.fold(3, 0, 1.0, "")
+    brain.end(3)
+    assert [end.number for end in ends] == [0, 1, 2, 3] and brain.idle and brain.spare() is None
+
+
+def test_a_worker_that_died_for_good_fails_its_trial(study):
+    brain, ends = race(study(trials=1))
+    number = brain.next()
+    brain.end(number, "its worker died again and again")
+    assert [(end.state, end.reason) for end in ends] == [(trials.FAIL, "its worker died again and again")]
 
 
 def test_a_spent_budget_starts_no_trial(study):

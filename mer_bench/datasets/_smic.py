@@ -44,6 +44,8 @@ def corpus(
         clips=clips,
         subjects=subjects,
         tasks={f"{name.replace('_', '-')}-3": task},
+        # three cameras before the same faces at the same time
+        people=("smic",),
     )
 
 

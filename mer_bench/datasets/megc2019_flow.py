@@ -104,6 +104,7 @@ DATASET = Dataset(
     },
     read_flow=read_flow,
     released=released,
+    people=tuple(LETTERS),
     url="https://github.com/wangzhifengharrison/HTNet",
     public=Public(
         url="https://github.com/wangzhifengharrison/HTNet",

@@ -1,0 +1,138 @@
+"""What each selection rule reports where there is nothing to learn. Writes reports/null.svg and reports/null.md.
+
+    python tests/benchmarks/null.py STRICT ADAPTIVE     runs (or the beginnings of their ids) of two recorded studies
+
+On `synth-null-3` action units are drawn without regard to the label, so every UF1 above chance is made by choosing.
+Two recorded studies of the same space are read, one whose proposals were drawn before the start (strict) and one that
+proposes by what it has seen (adaptive); nothing is trained. `oracle-epoch` keeps the best test epoch of each subject,
+as most published numbers do, here of the trial that `shared` chose (and of trial 0, the published setting). *Above
+chance*: the lower end of the 95 % interval over subjects lies above the mean of 1,000 shuffles of the same predictions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from mer_bench import accounts, comparisons, grading, landscapes, prose, reproduce, selection, shelf, svg, tracking
+from mer_bench.landscapes import Verdict
+from mer_bench.ledger import Ledger
+from mer_bench.scores import Result
+from mer_bench.seeds import seed
+from mer_bench.trials import COMPLETE
+
+SHOWN = ("nested", "shared", accounts.CORRECTED, "oracle-epoch", "oracle-trial")
+
+
+class Studied(NamedTuple):
+    """A recorded study: its records, what was concluded, and where it lies."""
+
+    ledger: Ledger
+    result: Result
+    folder: Path
+
+
+def studied(run: str) -> Studied:
+    """The study of a run."""
+    found = reproduce.find(run)
+    folder = tracking.open().tables_of(found.run_id)
+    return Studied(shelf.read(folder, [found]), found.result, folder)
+
+
+def verdicts(study: Studied) -> dict[str, Verdict]:
+    """Every rule of a study by name, the bias-corrected one and `oracle-epoch` among them; leaky ones last."""
+    found = {row.name.removesuffix(" (leaky)").removesuffix(f", {study.result.strictness}"): row
+             for row in accounts.verdicts(study.result)}  # fmt: skip
+    passes = {
+        one.number: study.folder / f"trial-{one.number:04d}" / "pass"
+        for one in study.ledger.tried
+        if one.state == COMPLETE
+    }
+    chosen = next(iter(selection.shared(passes).values())).trial
+    found["oracle-epoch"] = oracle_epoch(study.result, passes[chosen], f"oracle-epoch, trial {chosen} (leaky)")
+    if chosen and 0 in passes:
+        found["oracle-epoch of trial 0"] = oracle_epoch(study.result, passes[0], "oracle-epoch, trial 0 (leaky)")
+    return dict(sorted(found.items(), key=lambda item: item[1].leaky))
+
+
+def oracle_epoch(result: Result, tables: Path, name: str) -> Verdict:
+    """Each subject's best test epoch of one trial, graded as every other rule is."""
+    clips = selection.stored(tables).select("clip", "subject", "label").unique(maintain_order=True)
+    clips = clips.with_columns(pl.col("subject").str.split("/").list.first().alias("corpus"))
+    classes = list(next(iter(result.rules.values())).per_class)
+    score, chance = grading.grade("oracle-epoch", selection.oracle_epoch(tables), clips, classes)
+    return Verdict(name, score.uf1, *score.uf1_interval, chance, accounts.chance_band(score), leaky=True)
+
+
+def picture(found: dict[str, Verdict]) -> str:
+    """The rules that people meet, as a file of its own."""
+    rows = [found[name] for name in SHOWN if name in found]
+    top = max(row.high or row.value for row in rows)
+    return svg.alone(landscapes.verdicts(rows, (0.0, min(1.0, math.ceil(10 * top) / 10 + 0.1)), legend=True))
+
+
+def where(row: Verdict) -> str:
+    """Whether a number is above chance; of one without an interval, where it lies in the band of shuffles."""
+    if row.low is not None:
+        return "yes" if row.low > row.chance else "no"
+    if row.band is None:
+        return prose.DASH
+    return "above the band" if row.value > row.band[1] else "below it" if row.value < row.band[0] else "inside the band"
+
+
+def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict]) -> str:
+    """Every rule of the strict study, and how far the adaptive one lies from it."""
+    result, other, about = strict.result, adaptive.result, (__doc__ or "").split("\n\n")[2]
+    lines = ["# The null: what each rule reports where there is nothing to learn\n"]
+    lines += [f"**{result.banner}**\n"] if result.banner else []
+    lines += [
+        about.strip() + "\n",
+        f"`tests/benchmarks/null.py`. `{result.model}` on `{result.task}`: {_size(strict)}.\n",
+    ]
+    lines += ["| rule | UF1 [95 %] | chance [95 % of shuffles] | above chance |", "|---|---|---|---|"]
+    for row in found.values():
+        value = prose.number(row.value) + (f" {prose.bounds(row.low, row.high or 1.0)}" if row.low is not None else "")
+        chance = prose.number(row.chance) + (f" {prose.bounds(*row.band)}" if row.band else "")
+        lines.append(f"| {row.name} | {value} | {chance} | {where(row)} |")
+    lines += ["", f"The same space searched adaptively ({_size(adaptive)}), paired by subject:\n"]
+    lines += ["| rule | strict | adaptive | adaptive - strict [95 %] | p |", "|---|---|---|---|---|"]
+    for rule in [rule for rule in result.rules if rule in other.rules and not selection.is_leaky(rule)]:
+        ours, theirs = (grading.counts_of(side.rules[rule])[0] for side in (other, result))
+        gap = comparisons.difference(ours, theirs, seed=seed("difference"))
+        ends = prose.bounds(gap.interval.low, gap.interval.high)
+        values = " | ".join(prose.number(side.rules[rule].uf1) for side in (result, other))
+        lines.append(f"| {rule} | {values} | {prose.number(gap.value, signed=True)} {ends} | {prose.p_value(gap.p)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _size(study: Studied) -> str:
+    result, seeds = study.result, study.ledger.question.get("seed", 0)
+    sampler, commit = study.ledger.question.get("sampler", ""), str(result.versions.get("commit", ""))[:7]
+    made = f", commit {commit}" if commit else ""
+    return (
+        f"{result.clips} clips of {result.subjects} subjects, {result.trials} trials, {sampler}, "
+        f"{result.strictness}, seed {seeds}{made}"
+    )
+
+
+def main() -> None:
+    """Write the picture and the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("strict", help="run of the strict study")
+    parser.add_argument("adaptive", help="run of the adaptive study")
+    parser.add_argument("--folder", type=Path, default=Path("reports"))
+    asked = parser.parse_args()
+    strict, adaptive = studied(asked.strict), studied(asked.adaptive)
+    found = verdicts(strict)
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    (asked.folder / "null.svg").write_text(picture(found), encoding="utf-8")
+    (asked.folder / "null.md").write_text(table(strict, adaptive, found), encoding="utf-8")
+    print((asked.folder / "null.md").read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    main()
