@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mer_bench import cache, tracking
-from mer_bench.contracts import UsageError
+from mer_bench import cache, loso, tracking
+from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.prose import duration, number
 
 if TYPE_CHECKING:
@@ -187,11 +188,8 @@ def _after(folder: Path, trainings: int) -> Iterator[tuple[str, int, int]]:
     if again:
         yield "folds of finalists", again, 0
     for part in sorted(folder.glob("refit-*.folds")):
-        yield (
-            part.name.split("-")[0] + " " + part.name.split("-")[1],
-            sum(1 for _ in part.glob("*/pass.json")),
-            trainings,
-        )
+        with suppress(MerBenchError):  # it ends this very moment, and its parts are joined
+            yield " ".join(part.name.split("-")[:2]), len(loso.kept_in(part)), trainings
 
 
 def drawn(now: Standing, width: int = 100) -> RenderableType:

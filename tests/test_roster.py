@@ -235,10 +235,10 @@ def test_a_look_at_the_records(standing):
 def test_what_follows_the_trials_is_told(standing):
     for seed, fold in ((1, "a"), (1, "b")):
         cache.write_text(standing / "trial-0002" / f"seed-{seed}" / "corpus" / fold / "pass.json", "{}")
-    cache.write_text(standing / "refit-nested-12.folds" / "0000" / "pass.json", "{}")
+    cache.write_text(standing / "refit-nested-12.folds" / "0000" / "pass.json", json.dumps({"folds": [{}, {}, {}]}))
     now = watching.look(standing)
-    assert now.after == (("folds of finalists", 2, 0), ("refit nested", 1, 8))
-    assert "refit nested 1/8" in now.words
+    assert now.after == (("folds of finalists", 2, 0), ("refit nested", 3, 8))
+    assert "refit nested 3/8" in now.words
     assert now.as_json()["per_trial"][1]["reason"] == "worse than trial 0"
 
 
