@@ -1,5 +1,7 @@
 """What a study says of its runs: no number stands under a run that did not find it, and none is lost."""
 
+from dataclasses import replace
+
 import pytest
 import toy
 
@@ -92,6 +94,9 @@ def test_an_edited_file_is_probed_anew(model, tmp_path, monkeypatch):
         assert loso.probe("toy", setting, "cpu").bf16 is answer
     (tmp_path / "tiny.py").write_text(toy.MODEL)
     assert loso.probe("toy", setting, "cpu").bf16, "what was asked before is not asked again"
+    (tmp_path / "copy.py").write_text(toy.MODEL)
+    copy = replace(setting, model=str(tmp_path / "copy.py"))
+    assert loso.probe("toy", copy, "cpu").bf16, "a copy trains in the same format, so that it is no other model"
 
 
 def test_a_file_edited_while_it_is_trained_ends_the_run(model, tmp_path):
