@@ -59,7 +59,7 @@ def write(ledgers: Iterable[Ledger], folder: Path, home: str = "") -> dict[str, 
     Returns:
         Run id -> the page's address as seen from `folder`, for every run of each study.
     """
-    links = {}
+    links: dict[str, str] = {}
     for ledger in ledgers:
         path = folder / FOLDER / f"{re.sub(r'[^A-Za-z0-9_.+-]', '-', ledger.name)}.html"
         path.parent.mkdir(parents=True, exist_ok=True)

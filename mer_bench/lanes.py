@@ -67,7 +67,7 @@ def shades(losses: Sequence[float]) -> list[float]:
     """Losses between which the shade changes: as many cells on each side of every edge as `SHADES` allows."""
     if not losses:
         return []
-    return np.quantile(np.asarray(losses), np.linspace(0, 1, SHADES + 1)).tolist()
+    return [float(edge) for edge in np.quantile(np.asarray(losses), np.linspace(0, 1, SHADES + 1))]
 
 
 def shade(loss: float, edges: Sequence[float]) -> int:
