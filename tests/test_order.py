@@ -23,7 +23,7 @@ REPORTS = (
 )  # fmt: skip
 SEARCH = (
     "space", "studies", "trials", "racing", "proposer", "control", "tune", "importance", "ledger", "shelf", "accounts",
-    "dossier",
+    "particulars", "dossier",
 )  # fmt: skip
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "searches",

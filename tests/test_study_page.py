@@ -16,7 +16,21 @@ import toy
 import typer
 from invented_results import finished, searched
 
-from mer_bench import accounts, cli, commands, dossier, landscapes, lanes, pages, shelf, standings, stats, svg, trials
+from mer_bench import (
+    accounts,
+    cli,
+    commands,
+    dossier,
+    landscapes,
+    lanes,
+    pages,
+    particulars,
+    shelf,
+    standings,
+    stats,
+    svg,
+    trials,
+)
 from mer_bench.contracts import MerBenchError, Remark
 from mer_bench.landscapes import Verdict
 from mer_bench.lanes import Lap
@@ -227,7 +241,7 @@ def test_what_to_type_is_the_question_again(ledger):
     asked = {**ledger.question, "sampler": "qmc", "seed": 3, "racing": True, "inner_folds": 3, "scale": "paper"}
     asked |= {"pinned": {"epochs": 5, "schedule": "one cycle"}, "trial_timeout": 600.0}
     for one in (ledger, replace(ledger, question=asked), replace(ledger, done=False, task="a>b")):
-        for _, line in accounts.commands(one):
+        for _, line in particulars.commands(one):
             words = shlex.split(line)
             if words[:2] == ["mer-bench", "search"]:
                 context = typer.main.get_command(cli.app).commands["search"].make_context("search", words[2:])
@@ -237,7 +251,8 @@ def test_what_to_type_is_the_question_again(ledger):
                 assert given["race"] in (None, question["racing"]) and given["scale"] == question["scale"]
                 settings = cli.parse_settings(list(given["settings"] or []))
                 assert settings == question["pinned"]
-    assert all("--race" in line for _, line in accounts.commands(replace(ledger, question=asked)) if "search" in line)
+    again = [line for _, line in particulars.commands(replace(ledger, question=asked)) if " search " in line]
+    assert again and all("--race" in line for line in again)
 
 
 def test_tables_of_what_was_searched_and_chosen(whole, ledger):
