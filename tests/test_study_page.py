@@ -15,11 +15,13 @@ import pytest
 import toy
 import typer
 from invented_results import finished, searched
+from typer.testing import CliRunner
 
 from mer_bench import (
     accounts,
     cli,
     commands,
+    control,
     dossier,
     landscapes,
     lanes,
@@ -30,6 +32,7 @@ from mer_bench import (
     stats,
     svg,
     trials,
+    tune,
 )
 from mer_bench.contracts import MerBenchError, Remark
 from mer_bench.landscapes import Verdict
@@ -412,3 +415,32 @@ def test_the_journal_lists_trials_and_states_for_a_dashboard(tmp_path):
     assert told.best_trial.value == trials.ended(study, 0).inner_uf1
     assert all(set(t.distributions) == {"lr", "hidden", "class_weights"} for t in told.trials)
     assert json.loads((study.folder / shelf.ABOUT).read_text())["folds"] == list(study.folds)
+
+
+def in_this_process(study, cluster, on_end, budget=None):
+    """`tune.search` without Ray and without racing."""
+    brain = control.Control(study, on_end, budget)
+    while (number := brain.next()) is not None:
+        for place in range(len(study.folds)):
+            trials.run_fold(study, number, place)
+        trials.close(study, number, trials.COMPLETE)
+        brain.end(number)
+    return trials.everything(study)
+
+
+def test_a_search_ends_with_its_page_and_the_report_links_to_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tune, "search", in_this_process)
+    (tmp_path / "tiny.py").write_text(toy.MODEL)
+    line = ["search", "tiny.py", "--task", "toy", "--trials", "2", "--sampler", "qmc", "--no-refit", "--workers", "1"]
+    said = CliRunner().invoke(cli.app, [*line, "--set", "epochs=2", "--json"])
+    assert said.exit_code == 0, said.output
+    (page,) = (tmp_path / "reports" / "studies").glob("*.html")
+    text = page.read_text()
+    assert "2 trials." in text and "mer-bench search tiny.py --task toy --trials 2 --sampler qmc" in text
+    assert str(tmp_path) not in text, "no path of this machine"
+    checked(text)
+    files = commands.report()
+    assert f'href="studies/{page.name}"' in next(f for f in files if f.suffix == ".html").read_text()
+    assert "leaderboard.html" in page.read_text()
