@@ -24,7 +24,7 @@ REPORTS = (
 )  # fmt: skip
 SEARCH = (
     "space", "knobs", "studies", "trials", "finals", "racing", "proposer", "control", "cluster", "tune", "importance",
-    "ledger", "shelf", "accounts", "dossier",
+    "ledger", "shelf", "accounts", "particulars", "dossier",
 )  # fmt: skip
 DOOR = (
     "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "scoring", "given",
