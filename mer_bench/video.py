@@ -144,11 +144,11 @@ def _folder(place: Path, fps: float | None) -> Video:
 
 def _opened(place: Path) -> Any:
     os.environ.setdefault(*QUIET)
-    before = cv2.utils.logging.setLogLevel(0)  # type: ignore[attr-defined]
+    before = cv2.utils.logging.setLogLevel(0)
     try:
         capture = cv2.VideoCapture(str(place), cv2.CAP_FFMPEG)
     finally:
-        cv2.utils.logging.setLogLevel(before)  # type: ignore[attr-defined]
+        cv2.utils.logging.setLogLevel(before)
     if not capture.isOpened():
         raise _unreadable(place)
     return capture
