@@ -82,8 +82,9 @@ def fit(
     data = inputs.load(task, setting.view, tick=tick)
     loso.examine(task, setting)
     name = answers.shown(space.model)
+    formats: dict[str, bool] = {}
     if setting.recipe is None:
-        trained, formats = _classical(setting, data, len(asked.classes), (task, seed), name), dict[str, bool]()
+        trained = _classical(setting, data, len(asked.classes), (task, seed), name)
     else:
         told = (lambda done, total: tick(done, total, f"{name} epochs")) if tick else None
         trained, formats = _network(setting, data, len(asked.classes), (task, seed), place, told)

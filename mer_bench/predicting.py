@@ -87,7 +87,7 @@ def predict(
     if not np.isfinite(said_of_it).all():
         raise MerBenchError(f"{kept} gives probabilities that are not finite about {footage}; fit again")
 
-    def crop(key: str) -> np.ndarray:
+    def shown(key: str) -> np.ndarray:
         return faces.crop(images[keys[key]], alignment, flow.WORKING)
 
     seen = sighting.Sighting(
@@ -97,7 +97,7 @@ def predict(
         keys=keys,
         given=tuple(key for key, value in (("onset", onset), ("apex", apex), ("offset", offset)) if value is not None),
         probabilities=dict(zip(wanted.classes, map(float, said_of_it), strict=True)),
-        crops=(crop("onset"), crop("apex")),
+        crops=(shown("onset"), shown("apex")),
         maps=tuple(weights.attention(wanted.setting, model, arrays)),
         facts=wanted.facts,
     )

@@ -118,3 +118,13 @@ def test_a_folder_that_cannot_be_written_is_an_error(place):
     (place / "file").write_text("x")
     with pytest.raises(OSError):
         fit("ridge_flow", out="file/w.safetensors")
+
+
+def test_the_package_offers_what_the_command_line_does():
+    import mer_bench
+    from mer_bench import predicting
+
+    assert (mer_bench.fit, mer_bench.predict) == (fitting.fit, predicting.predict)
+    assert all(callable(getattr(mer_bench, name)) for name in mer_bench.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+        mer_bench.fitt  # noqa: B018

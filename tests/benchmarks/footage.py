@@ -5,7 +5,7 @@
 
 Trembling is the deviation of a landmark around its smooth path: second differences of its place, whose deviation is
 sqrt(6) times that of independent errors, median over frames and points; it needs no truth, and slow movement of the
-head does not count. In pixels and in inter-ocular distances.
+head does not count. In pixels of a picture whose longer side has at most 640, and in inter-ocular distances.
 """
 
 import sys
@@ -26,8 +26,14 @@ MAD = 0.6745
 def landmarks(file):
     """(frames, 5, 2) of a video, NaN where no face is found, and its frame rate."""
     clip = video.find(file)
-    found = [faces.landmarks(image) for _, image in video.read(clip)]
+    found = [faces.landmarks(smaller(image)) for _, image in video.read(clip)]
     return np.stack([np.full((5, 2), np.nan) if one is None else one for one in found]), clip.fps
+
+
+def smaller(image):
+    """As large as `spotting` looks at."""
+    shrink = min(1.0, spotting.SEEN / max(image.shape[:2]))
+    return cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
 
 
 def trembling(points):
@@ -47,7 +53,7 @@ def main(folder):
     for file in sorted(folder.iterdir()):
         if file.suffix.lower() in PICTURES:
             image = cv2.imread(str(file))
-            found = image is not None and faces.landmarks(image) is not None
+            found = image is not None and spotting.looked_for(image) is not None
             print(f"{file.name}: {'face' if found else 'no face'}", flush=True)
         elif file.suffix.lower() in VIDEOS:
             points, fps = landmarks(file)
