@@ -83,7 +83,7 @@ def rules(ledger: Ledger) -> Table:
         text = f"{number(score.uf1)} {bounds(*score.uf1_interval)}"
         above = "yes" if low > chance else "no"
         trained = TRAINED_ON.get(score.trained_on, score.trained_on)
-        gap = _more(result, score.uf1, score.trained_on)
+        gap = Cell(DASH) if rule.startswith("nested") else _more(result, score.uf1, score.trained_on)
         rows.append(
             (word(_named(result, rule)), Cell(text, score.uf1), digits(chance), word(above), gap, word(trained))
         )
@@ -247,7 +247,7 @@ def facts(ledger: Ledger) -> list[tuple[str, str]]:
         found += [("started", ledger.finished.started.strftime("%Y-%m-%d %H:%M UTC"))]
         found += [("took", duration(result.seconds)), ("run", ledger.finished.run_id)]
         found += [("versions", ", ".join(f"{k} {str(v)[:16]}" for k, v in sorted(result.versions.items())))]
-    return found
+    return [(label, text) for label, text in found if text]
 
 
 def published(ledger: Ledger) -> str:

@@ -4,13 +4,14 @@
       corpora.json          name -> folder, as told by `mer-bench data add`
       corpora/<name>-<hash> generated corpora
       datasets/<name>.py    corpora of one's own, made by `mer-bench data add`
+      mends/<name>.csv      corrections of one's own, told by `mer-bench data add --mends`
       apexes/<name>-<hash>  apexes found by flow
       inputs/<name>-<hash>  prepared arrays
       gathered/<view>-<hash> those of a task's clips alone, where they do not lie together
 
-Everything but `corpora.json` and `datasets` may be deleted at any time. A folder is built beside its place, flushed and
-renamed, under a lock that the operating system drops when its holder dies, so two processes that want the same thing
-build it once and a killed one leaves neither a lock nor half a folder.
+Everything but `corpora.json`, `datasets` and `mends` may be deleted at any time. A folder is built beside its place,
+flushed and renamed, under a lock that the operating system drops when its holder dies, so two processes that want the
+same thing build it once and a killed one leaves neither a lock nor half a folder.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -169,8 +171,8 @@ def publish(folder: Path, build: Callable[[Path], None], *, resume: bool = False
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that belongs to `path`: a hidden file beside it, which stays (removing it would open a race)."""
-    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+    """Hold the lock that belongs to `path`."""
+    descriptor = os.open(_lock(path), os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -183,13 +185,34 @@ def locked(path: Path) -> Iterator[None]:
 @contextmanager
 def claimed(path: Path) -> Iterator[bool]:
     """Whether this process got the lock that belongs to `path`, without waiting; held until the block ends."""
-    with path.with_name(f".{path.name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
+    with _lock(path).open("w") as lock:
+        for last in (False, True):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if last:
+                    yield False
+                    return
+                time.sleep(0.05)  # it may be somebody who only looks, see `held`
         yield True
+
+
+def held(path: Path) -> bool:
+    """Whether a process holds the lock that belongs to `path`; writes nothing."""
+    try:
+        with _lock(path).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock(path: Path) -> Path:
+    """The hidden file whose lock belongs to `path`; it stays, because removing it would open a race."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -69,10 +69,11 @@ class Ranked:
     def __init__(self, num_classes: int, classifier: Any) -> None:
         self.num_classes, self.classifier = num_classes, classifier
         self.classes = np.arange(0)
+        self.linear: Mapping[str, np.ndarray] | None = None
 
     def fit(self, values: np.ndarray, labels: np.ndarray) -> None:
         """Fit on values (N, D) and labels (N,); with a single class there is nothing to decide."""
-        self.classes = np.unique(labels)
+        self.classes, self.linear = np.unique(labels), None
         if len(self.classes) > 1:
             self.classifier.fit(values, labels)
 
@@ -80,12 +81,45 @@ class Ranked:
         """(N, D) -> (N, num_classes), rows sum to 1."""
         decisions = np.zeros((len(values), len(self.classes)))
         if len(self.classes) > 1:
-            said = self.classifier.decision_function(values)
+            said = self._decided(values)
             decisions = said if said.ndim == 2 else np.stack([-said, said], axis=1)
         weights = np.exp(decisions - decisions.max(1, keepdims=True))
         probabilities = np.zeros((len(values), self.num_classes))
         probabilities[:, self.classes] = weights / weights.sum(1, keepdims=True)
         return probabilities
+
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays that decide as the fitted classifier does, if it is linear; for `restore`."""
+        if len(self.classes) < 2:
+            return {"classes": self.classes}
+        weights, offsets = np.atleast_2d(self.classifier.coef_), np.atleast_1d(self.classifier.intercept_)
+        pairs = len(self.classes) > 2 and getattr(self.classifier, "decision_function_shape", "") == "ovr"
+        return {"classes": self.classes, "weights": weights, "offsets": offsets, "pairs": np.array(pairs)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Decide as the classifier that was kept."""
+        self.classes = arrays["classes"]
+        self.linear = {name: arrays[name] for name in ("weights", "offsets", "pairs")} if len(self.classes) > 1 else {}
+
+    def _decided(self, values: np.ndarray) -> np.ndarray:
+        if self.linear is None:
+            return np.asarray(self.classifier.decision_function(values))
+        said = values @ self.linear["weights"].T + self.linear["offsets"]
+        if self.linear["pairs"]:
+            return _votes(said, len(self.classes))
+        return np.asarray(said[:, 0] if said.shape[1] == 1 else said)
+
+
+def _votes(said: np.ndarray, classes: int) -> np.ndarray:
+    """Decisions (N, pairs), positive for the first of each pair -> (N, classes): votes, and less than 1/3 for sureness.
+
+    As scikit-learn makes one decision a class of its pairwise support vector machines.
+    """
+    first, second = np.triu_indices(classes, 1)
+    sides = np.eye(classes)[first] - np.eye(classes)[second]
+    votes = (said >= 0) @ (sides > 0).astype(float) + (said < 0) @ (sides < 0).astype(float)
+    sure = said @ sides
+    return np.asarray(votes + sure / (3 * (np.abs(sure) + 1)))
 
 
 class Linear:
@@ -116,3 +150,11 @@ class Linear:
         """Clips -> (N, num_classes), rows sum to 1."""
         key = PRODUCTS if PRODUCTS in inputs else FEATURES
         return self.ways[key].predict_proba(described(self, inputs)[key])
+
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays for `restore`, of a model fitted on clips or features."""
+        return self.ways[FEATURES].keep()
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Decide as the model that was kept."""
+        self.ways[FEATURES].restore(arrays)

@@ -69,6 +69,8 @@ class Cluster:
         Raises:
             MerBenchError: workers died again and again; or what `work` raises.
         """
+        if not items:
+            return
         with joined(self):
             import ray
             from ray.exceptions import RayError, RayTaskError

@@ -87,17 +87,19 @@ def run(
         return recorded
     cost = ready.cost()
     asked = {"model": name, "task": task, "question": question, "keep_weights": keep_weights}
-    with ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id:
-        folder = tracking.tables() / run_id
-        with pending.place(folder, asked) as here:
-            passes = {held: here / ("held" if held else "all") for held in sorted({rule == "inner" for rule in wanted})}
-            lost, notes = _train(ready, passes, question, keep_weights, _named(tick, f"{name} folds"))
-            chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
-            chosen = {rule: one.without(set(lost)) for rule, one in chosen.items()}
-            found = Found(cost, _curves(passes), lost=lost, notes=notes)
-            result = answers.result("run", ready, question, chosen, found)
-            with pending.moved(here, folder):
-                attachments.finish(ready.tracker, run_id, result, folder, chosen)
+    with (
+        ready.tracker.run(f"{name} on {task}", "run", name, task, question) as run_id,
+        tracking.held(run_id) as folder,
+        pending.place(folder, asked) as here,
+    ):
+        passes = {held: here / ("held" if held else "all") for held in sorted({rule == "inner" for rule in wanted})}
+        lost, notes = _train(ready, passes, question, keep_weights, _named(tick, f"{name} folds"))
+        chosen = {rule: selection.of_run(rule, passes.get(False), passes.get(True)) for rule in wanted}
+        chosen = {rule: one.without(set(lost)) for rule, one in chosen.items()}
+        found = Found(cost, _curves(passes), lost=lost, notes=notes)
+        result = answers.result("run", ready, question, chosen, found)
+        with pending.moved(here, folder):
+            attachments.finish(ready.tracker, run_id, result, folder, chosen)
     return Answer(run_id, result, folder, chosen)
 
 

@@ -59,7 +59,7 @@ def write(ledgers: Iterable[Ledger], folder: Path, home: str = "") -> dict[str, 
     Returns:
         Run id -> the page's address as seen from `folder`, for every run of each study.
     """
-    links = {}
+    links: dict[str, str] = {}
     for ledger in ledgers:
         path = folder / FOLDER / f"{re.sub(r'[^A-Za-z0-9_.+-]', '-', ledger.name)}.html"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,9 @@ def _went(ledger: Ledger) -> list[Figure]:
 
 def _raced(laps: Sequence[Lap], looked: bool) -> str:
     many = -(-len(laps) // lanes.COLUMNS)
-    said = "One row a fold, in the study's order; one column a trial. Darker: a lower validation loss, which is better."
+    said = (
+        "One row a fold, in the study's order; one column a trial. Stronger: a lower validation loss, which is better."
+    )
     said += " Dashes: the first look." if looked else ""
     if many > 1:
         return f"{said} A column is {many} trials, a cell their median, pale where fewer than half trained that fold."

@@ -194,10 +194,21 @@ def _clip(root: Path, view: View, row: Mapping[str, Any]) -> Clip:
     first = frames.read(root, row, row["onset"])
     alignment = faces.align(first)
 
-    def crop(number: int, size: int) -> np.ndarray:
-        return faces.crop(first if number == row["onset"] else frames.read(root, row, number), alignment, size)
+    def read(number: int) -> np.ndarray:
+        return first if number == row["onset"] else frames.read(root, row, number)
 
-    return _drawn(view, frames.numbers(row, view), row["onset"], crop), alignment.found
+    return of_clip(view, row, alignment, read), alignment.found
+
+
+def of_clip(
+    view: View, row: Mapping[str, Any], alignment: faces.Alignment, read: Callable[[int], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """One clip's arrays in a view, from `onset`, `apex` and `offset` and however its frames are read."""
+
+    def crop(number: int, size: int) -> np.ndarray:
+        return faces.crop(read(number), alignment, size)
+
+    return _drawn(view, frames.numbers(row, view), row["onset"], crop)
 
 
 def _drawn(

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from mer_bench.svg import PAD, WIDTH, Scale, cut, element, joined, line, picture, text
 
 LEFT = 44.0
-COLUMNS = 180
+COLUMNS = 250
 """Trials are gathered where there are more than so many: a column must be seen."""
 SHADES = 6
 
@@ -67,7 +67,7 @@ def shades(losses: Sequence[float]) -> list[float]:
     """Losses between which the shade changes: as many cells on each side of every edge as `SHADES` allows."""
     if not losses:
         return []
-    return np.quantile(np.asarray(losses), np.linspace(0, 1, SHADES + 1)).tolist()
+    return [float(edge) for edge in np.quantile(np.asarray(losses), np.linspace(0, 1, SHADES + 1))]
 
 
 def shade(loss: float, edges: Sequence[float]) -> int:

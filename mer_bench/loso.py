@@ -119,6 +119,26 @@ def _close(folder: Path, place: Path, waiting: Sequence[Finished], record: Mappi
         write(folder, sorted(waiting, key=lambda done: (done.training.seed, done.training.fold)), record)
 
 
+def keep(jobs: Sequence[tuple[Path, Training]], *, workers: processes.Workers = 1, tick: Tick | None = None) -> None:
+    """Run trainings, each written as it ends as a pass of one fold at its place; what is there is not run again.
+
+    Args:
+        jobs: places and what to train there.
+        workers, tick: as in `run_pass`.
+    """
+    missing = [job for job in jobs if not (job[0] / predictions.DONE).is_file()]
+    ended = processes.spread(_keep, missing, _where([training for _, training in missing], workers), "training")
+    for count, fold in enumerate(ended, len(jobs) - len(missing) + 1):
+        if tick:
+            tick(count, len(jobs), fold)
+
+
+def _keep(job: tuple[Path, Training]) -> str:
+    place, training = job
+    write(place, [replace(train(training), state=None)], {})
+    return training.fold
+
+
 def write(folder: Path, finished: Sequence[Finished], record: Mapping[str, Any]) -> None:
     """Write finished trainings as a pass; diverged folds are on record and have no rows."""
     good = [f for f in finished if not f.diverged]
@@ -150,9 +170,14 @@ def _write_weights(folder: Path, finished: Sequence[Finished]) -> None:
 
 
 def _spread(trainings: Sequence[Training], workers: processes.Workers) -> Iterator[Finished]:
+    return processes.spread(train, trainings, _where(trainings, workers), "training")
+
+
+def _where(trainings: Sequence[Training], workers: processes.Workers) -> processes.Workers:
+    """In this process, if models share what they make of a clip, or a device."""
     classical = all(t.setting.recipe is None for t in trainings)
     here = isinstance(workers, int) and (classical or any(t.device != "cpu" for t in trainings))
-    return processes.spread(train, trainings, 1 if here else workers, "training")
+    return 1 if here else workers
 
 
 def examine(task: str, setting: Setting) -> int | None:

@@ -18,6 +18,8 @@ ENVIRONMENT = {
     # two-thread OpenMP that spins beside another job slows both many times over
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "1",
+    # tables of a few hundred rows: handing them to threads costs more than the work
+    "POLARS_MAX_THREADS": "1",
     # a search builds thousands of layer shapes, and torch would keep 1,024 compiled ones in each of these caches
     "LRU_CACHE_CAPACITY": "256",
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",

@@ -18,7 +18,19 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, fold, inputs, loso, predictions, processes, provenance, selection, studies, tracking
+from mer_bench import (
+    catalog,
+    finals,
+    fold,
+    inputs,
+    loso,
+    predictions,
+    processes,
+    provenance,
+    selection,
+    studies,
+    tracking,
+)
 from mer_bench.contracts import MerBenchError, Setting, UsageError
 from mer_bench.ready import Tick, files, usable
 from mer_bench.scoring import KIND
@@ -245,13 +257,23 @@ def _choices(found: tracking.Finished, tables: Path, passes: Sequence[Path]) -> 
     said = []
     for folder in passes if folders else ():
         if folder.name.startswith(REFIT):
-            choices = (selection.nested if _rule(folder) == "nested" else selection.shared)(folders)
+            choices = _chosen(found, tables, _rule(folder), folders)
             derived = {name: [c.trial, c.epoch] for (_, name), c in choices.items()}
             told = predictions.record(folder)["choices"]
             other = sorted(name for name in derived.keys() | told.keys() if derived.get(name) != told.get(name))
             many = f"{_rule(folder)} now chooses another trial or epoch for {len(other)} folds: {', '.join(other)}"
             said += [f"CHANGED: {many}"] if other else []
     return said
+
+
+def _chosen(
+    found: tracking.Finished, tables: Path, rule: str, folders: Mapping[int, Path]
+) -> Mapping[tuple[int, str], selection.Choice]:
+    question = found.result.question
+    if question.get("top"):
+        asked = finals.Finals(tables, question["seed"], question["top"], found.result.seeds)
+        return finals.choose(rule, folders, asked).choices
+    return studies.chosen_by(rule, folders)
 
 
 def _named(tick: Tick | None, text: str) -> Tick | None:

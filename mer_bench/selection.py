@@ -14,7 +14,7 @@ seal of a pass, and `hindsight` does, which chooses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,12 +111,16 @@ def nested(folders: Mapping[int, Path]) -> dict[tuple[int, str], Choice]:
 
     A fold's candidates are the trials that finished that fold, so nothing that happens in another fold decides here.
     """
-    best: dict[tuple[int, str], Choice] = {}
+    return {key: ranked[0] for key, ranked in by_fold(folders).items()}
+
+
+def by_fold(folders: Mapping[int, Path]) -> dict[tuple[int, str], list[Choice]]:
+    """Each fold's trials as `nested` ranks them, best first."""
+    found: dict[tuple[int, str], list[Choice]] = {}
     for trial in sorted(folders):
         for key, choice in inner(folders[trial], trial).items():
-            if key not in best or choice.loss < best[key].loss:
-                best[key] = choice
-    return best
+            found.setdefault(key, []).append(choice)
+    return {key: sorted(choices, key=lambda choice: (choice.loss, choice.trial)) for key, choices in found.items()}
 
 
 def shared(folders: Mapping[int, Path]) -> dict[tuple[int, str], Choice]:
@@ -124,10 +128,16 @@ def shared(folders: Mapping[int, Path]) -> dict[tuple[int, str], Choice]:
 
     Candidates are the trials that finished all folds of the study.
     """
-    choices = {trial: inner(folder, trial) for trial, folder in folders.items()}
-    whole = max(len(c) for c in choices.values())
-    scores = {trial: inner_uf1(folders[trial]) for trial in sorted(folders) if len(choices[trial]) == whole}
-    return choices[max(scores, key=lambda trial: (scores[trial], -trial))]
+    best = by_pooled(folders)[0]
+    return inner(folders[best], best)
+
+
+def by_pooled(folders: Mapping[int, Path]) -> list[int]:
+    """The trials that finished all folds as `shared` ranks them, best first."""
+    finished = {trial: len(inner(folder)) for trial, folder in folders.items()}
+    whole = [trial for trial, folds in finished.items() if folds == max(finished.values())]
+    scores = {trial: inner_uf1(folders[trial]) for trial in whole}
+    return sorted(scores, key=lambda trial: (-scores[trial], trial))
 
 
 def stored(folder: Path) -> pl.DataFrame:
@@ -156,9 +166,40 @@ def refitted(
     """`last` of a refit; folds whose refit diverged speak by their choice without refit, under each seed's name."""
     rows = [last(folder).rows]
     for (again, fold), choice in sorted(stand_in.items()):
-        part = at_choices(folders, {(seed, fold): choice}).rows
-        rows.append(part.with_columns(pl.lit(again, pl.Int32).alias("seed")))
+        rows.append(_stand_in(folders, fold, choice, seed, again))
     return replace(_same(pl.concat(rows).sort("seed", "clip")), stand_ins=len(stand_in))
+
+
+def repeated(
+    folders: Mapping[int, Path],
+    choices: Mapping[tuple[int, str], Choice],
+    again: Mapping[tuple[int, str], Path],
+    seeds: Sequence[int],
+) -> Chosen:
+    """`at_choices` under several seeds.
+
+    Args:
+        folders: trial -> its pass under the first seed.
+        choices: each fold's, keyed by the first seed.
+        again: (further seed, fold) -> a pass that holds that fold of the chosen trial; where one is missing, because it
+            diverged, the first seed's rows speak under its name.
+        seeds: the first and the further ones.
+    """
+    rows, lost = [at_choices(folders, choices).rows], 0
+    for further in seeds[1:]:
+        for (_, fold), choice in sorted(choices.items()):
+            place = again.get((further, fold))
+            if place is None:
+                rows.append(_stand_in(folders, fold, choice, seeds[0], further))
+                lost += 1
+            else:
+                rows.append(_predict(_at(predictions.open_test(place), {(further, fold): choice.epoch})))
+    return replace(_same(pl.concat(rows).sort("seed", "clip")), stand_ins=lost)
+
+
+def _stand_in(folders: Mapping[int, Path], fold: str, choice: Choice, seed: int, again: int) -> pl.DataFrame:
+    rows = at_choices(folders, {(seed, fold): choice}).rows
+    return rows.with_columns(pl.lit(again, pl.Int32).alias("seed"))
 
 
 def oracle_epoch(folder: Path) -> Chosen:

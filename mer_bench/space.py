@@ -8,6 +8,7 @@ this: their conditional knobs fall back to a stream that depends on what was ask
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 import json
@@ -101,9 +102,13 @@ class Space:
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         """Ask a trial; returns every value the space decides beyond the trial's own, decided knobs excluded."""
-        decided = {**preset_changes(self.model), **plain(self.pinned)}
-        constants = self.suggest(Pinned(trial, decided))
-        return {k: v for k, v in (constants or {}).items() if k not in decided}
+        constants = self.suggest(Pinned(trial, self.decided))
+        return {k: v for k, v in (constants or {}).items() if k not in self.decided}
+
+    @functools.cached_property
+    def decided(self) -> dict[str, Any]:
+        """What the preset and the pins have decided, by plain name."""
+        return {**preset_changes(self.model), **plain(self.pinned)}
 
     @property
     def suggest(self) -> Suggest:
@@ -168,7 +173,7 @@ def draw(space: Space, sampler: str, study_seed: int, count: int) -> list[dict[s
     points = _sobol(len(names), study_seed, count) if sampler == "qmc" else None
     for number in range(1, count):
         if points is None:
-            trial = Drawn(_hashed("proposal", study_seed, number))
+            trial = Drawn(hashed("proposal", study_seed, number))
         else:
             trial = Drawn(dict(zip(names, points[number].tolist(), strict=True)).__getitem__)
         proposals.append(_asked(space, trial))
@@ -187,7 +192,7 @@ def views(space: Space, scale: Scale) -> list[str]:
 
 def _looks(space: Space, count: int = 256) -> Iterator[dict[str, Any]]:
     """Many random points of the space: enough to meet every branch of it."""
-    return (_asked(space, Drawn(_hashed("look", number))) for number in range(count))
+    return (_asked(space, Drawn(hashed("look", number))) for number in range(count))
 
 
 def _asked(space: Space, trial: Drawn) -> dict[str, Any]:
@@ -195,8 +200,8 @@ def _asked(space: Space, trial: Drawn) -> dict[str, Any]:
     return {**trial.params, **constants}
 
 
-def _hashed(*names: str | int) -> Callable[[str], float]:
-    """Each knob's coordinate from these names and its own."""
+def hashed(*names: str | int) -> Callable[[str], float]:
+    """Each knob's coordinate (0..1) from these names and its own."""
     return lambda knob: float(np.random.default_rng(seed(*names, knob)).random())
 
 

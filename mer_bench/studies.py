@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Study:
         timeout: seconds after which a trial is given up, None for never.
         bf16, channels_last: the probe's answer for trial 0.
         device: cpu, cuda or mps.
+        code: hash of the method's file.
     """
 
     space: Space
@@ -52,6 +53,7 @@ class Study:
     bf16: bool = False
     channels_last: bool = False
     device: str = "cpu"
+    code: str = ""
 
     @property
     def strictness(self) -> str:
@@ -71,6 +73,7 @@ class Study:
             bf16=self.bf16,
             channels_last=self.channels_last,
             device=self.device,
+            code=self.code,
         )
 
 
@@ -93,10 +96,26 @@ class Refits:
     tick_of: Callable[[str], loso.Tick | None]
 
 
-def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selection.Chosen:
+@dataclass(frozen=True)
+class Final:
+    """A choice among finalists (see `finals`).
+
+    Attributes:
+        choices: each fold's, keyed by the first seed.
+        again: (further seed, fold) -> the chosen trial's pass of that fold.
+    """
+
+    choices: Mapping[tuple[int, str], selection.Choice]
+    again: Mapping[tuple[int, str], Path]
+
+
+def conclude(
+    rule: str, folders: Mapping[int, Path], refits: Refits, finals: Mapping[str, Final] | None = None
+) -> selection.Chosen:
     """The test rows that a rule of a study lets speak, refitted where the rule says so.
 
-    A fold whose refit diverges speaks by its choice as it was trained in its trial, and `pass.json` says which.
+    A fold whose refit diverges speaks by its choice as it was trained in its trial, and `pass.json` says which. With
+    finalists (`finals`: `nested` or `shared` -> their choice) the rules without refit speak under every seed too.
 
     Raises:
         MerBenchError: a fold diverged in every trial.
@@ -104,10 +123,14 @@ def conclude(rule: str, folders: Mapping[int, Path], refits: Refits) -> selectio
     if rule == "oracle-trial":
         return selection.oracle_trial(folders)
     name = rule.removesuffix("-no-refit")
-    choices = chosen_by(name, folders)
+    final = (finals or {}).get(name)
+    choices = final.choices if final else chosen_by(name, folders)
     _complete(choices, folders)
     if name != rule:
-        return selection.at_choices(folders, choices)
+        first = refits.study.seed
+        return selection.repeated(
+            folders, choices, final.again if final else {}, range(first, first + (refits.seeds if final else 1))
+        )
     chosen = {fold: (c.trial, c.epoch) for (_, fold), c in choices.items()}
     record = {"choices": {fold: list(choice) for fold, choice in chosen.items()}, "seeds": refits.seeds}
     again = refits.study.folder / refit_name(rule, chosen, refits.seeds)
@@ -141,20 +164,19 @@ def chosen_by(name: str, folders: Mapping[int, Path]) -> dict[tuple[int, str], s
 
 @dataclass(frozen=True)
 class Searched:
-    """What a finished study's report draws; `rules` are those it was asked for."""
+    """What a finished study's report draws; `rules` are those it was asked for, `finals` as in `conclude`."""
 
     study: Study
     folders: Mapping[int, Path]
     rules: Sequence[str]
+    finals: Mapping[str, Final] = field(default_factory=dict)
 
     @functools.cached_property
     def choices(self) -> dict[str, dict[str, tuple[int, int]]]:
         """Rule -> fold -> (trial, epoch), of the rules that choose by validation subjects."""
         names = dict.fromkeys(r.removesuffix("-no-refit") for r in self.rules if not selection.is_leaky(r))
-        return {
-            name: {fold: (c.trial, c.epoch) for (_, fold), c in sorted(chosen_by(name, self.folders).items())}
-            for name in names
-        }
+        chosen = {n: self.finals[n].choices if n in self.finals else chosen_by(n, self.folders) for n in names}
+        return {n: {fold: (c.trial, c.epoch) for (_, fold), c in sorted(of.items())} for n, of in chosen.items()}
 
     @property
     def costed(self) -> int:

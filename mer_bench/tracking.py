@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mer_bench import cache
 from mer_bench.contracts import MerBenchError
 from mer_bench.logged import flatten, key, metrics, plain
 from mer_bench.scores import Result, table
@@ -120,6 +121,22 @@ class Tracker:
                 self.client.delete_run(run.info.run_id)
         return {int(run.data.tags["mer_bench.trial"]) for run in found if run.info.status != "RUNNING"}
 
+    def trial_runs(self, study: str = "", parent: str = "") -> list[str]:
+        """Ids of the trials recorded for a study, or under a run."""
+        of = f"tags.`mer_bench.study` = '{study}'" if study else f"tags.`mlflow.parentRunId` = '{parent}'"
+        return [run.info.run_id for run in self._search(f"tags.`mer_bench.kind` = 'trial' and {of}")]
+
+    def every(self) -> Iterator[Any]:
+        """MLflow's runs of evaluations and studies, whatever became of them, newest first; trials left out."""
+        yield from self._search("tags.`mer_bench.kind` != 'trial'")
+
+    def remove(self, run_id: str) -> None:
+        """Delete a run and its artifacts; `mlflow gc` empties the database's bin."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(self.client.get_run(run_id).info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
+        self.client.delete_run(run_id)
+
     def finish(
         self,
         run_id: str,
@@ -191,6 +208,15 @@ class Tracker:
             if not token:
                 return
 
+    def read(self, run_id: str) -> Finished:
+        """One finished run; raises as `results`."""
+        return self._read(self.client.get_run(run_id).info)
+
+    def read_text(self, run_id: str, name: str) -> str:
+        """A text that is kept beside a run."""
+        with tempfile.TemporaryDirectory() as folder:
+            return Path(self.client.download_artifacts(run_id, name, folder)).read_text("utf-8")
+
     def _read(self, info: Any) -> Finished:
         with tempfile.TemporaryDirectory() as folder:
             try:
@@ -247,6 +273,18 @@ def open(uri: str | None = None) -> Tracker:
 def tables() -> Path:
     """Where runs keep their predictions, one folder each; absolute, because workers start elsewhere."""
     return Path.cwd() / "mlruns" / "tables"
+
+
+@contextmanager
+def held(run_id: str) -> Iterator[Path]:
+    """The folder of a run's tables, and its lock for as long as this process works on it: `runs list` looks at it."""
+    folder = tables() / run_id
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with cache.claimed(folder):
+        try:
+            yield folder
+        finally:
+            folder.with_name(f".{folder.name}.lock").unlink()
 
 
 @contextmanager

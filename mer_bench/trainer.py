@@ -122,6 +122,7 @@ def fit(
     names: tuple[str | int, ...],
     precision: Precision,
     stop_after: int | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """Train on `rows[0]`, score `rows[1]` (validation) and `rows[2]` (test) after each epoch.
 
@@ -134,9 +135,11 @@ def fit(
         names: what this training is called; every random decision is seeded from it.
         precision: from `probe`.
         stop_after: stop the schedule after this epoch (refits).
+        told: called with (epochs done, epochs).
 
     Raises:
         Diverged: the loss, a validation clip's probability or a weight is not finite.
+        MerBenchError: the model changes its weights or buffers while it is scored.
     """
     device = data.labels.device.type
     with seeded(*names, "init"):
@@ -146,17 +149,24 @@ def fit(
         weights = class_weights(recipe, data.labels[train], classes)
         criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=recipe.label_smoothing)
         said: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for epoch in range(recipe.epochs if stop_after is None else stop_after + 1):
+        epochs = recipe.epochs if stop_after is None else stop_after + 1
+        for epoch in range(epochs):
             torch.manual_seed(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
             loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
-            # apart, so that not even the number of test clips can move a bit of what validation clips score
+            before = _tensors(model)
+            # apart, so that not even the number of test clips can move a bit of what validation clips score, or of what
+            # is drawn in the next epoch
             for kept, part in zip(said, scored, strict=True):
-                kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+                with seeded(*names, "score", epoch):
+                    kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+            _unmoved(before, _tensors(model))
             # the last step may break the weights after the last loss was taken; test clips have no say in this
             if not finite([loss, said[0][-1], *model.parameters()]):
                 where = f"epoch {epoch} of {'/'.join(map(str, names))}"
                 raise Diverged(f"loss is {loss.item()}, or a weight is not finite, in {where}; lower lr={recipe.lr:g}")
+            if told:
+                told(epoch + 1, epochs)
     validation, test = (torch.stack(part).cpu().numpy() for part in said)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     return Outcome(validation, spoken(test), digest(state), state)
@@ -166,6 +176,20 @@ def fit(
 def finite(tensors: Iterable[Tensor]) -> bool:
     """Whether every number of all tensors is one; waits for the device once."""
     return math.isfinite(nn.utils.get_total_norm([x for x in tensors if x.numel()], math.inf))
+
+
+def _tensors(model: nn.Module) -> dict[str, tuple[Tensor, int]]:
+    """A model's weights and buffers, and how often each was written to."""
+    return {name: (x, x._version) for name, x in model.state_dict(keep_vars=True).items()}
+
+
+def _unmoved(before: Mapping[str, tuple[Tensor, int]], after: Mapping[str, tuple[Tensor, int]]) -> None:
+    """Raise unless they are the same tensors, untouched: what scoring leaves in a model, test clips have taught it."""
+    for name, (x, writes) in after.items():
+        if name not in before or before[name][0] is not x or before[name][1] != writes:
+            raise MerBenchError(
+                f"the model changes {name} while it is scored on test clips; change it in training alone"
+            )
 
 
 def spoken(test: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ A trial that stops anywhere goes on from its finished folds; Ray's and Optuna's 
     study/trial-0007/folds/<n>.begun   the worker that has it, a line each time it began; for this driver's time only
     study/trial-0007/pass/             all finished folds as one pass, when the trial has ended
     study/trial-0007/ended.json        COMPLETE, PRUNED or FAIL, with the reason; written last
+    study/trial-0007/seed-1/<fold>/    a fold of a finalist as trained with a further seed, see `finals`
 
 Every file appears whole or not at all, and of two that write the same one the first stands, so a worker that outlives
 its driver, or is thought dead while it is only cut off, does no harm.
@@ -21,13 +22,13 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mer_bench import cache, loso, predictions, selection
 from mer_bench.contracts import MerBenchError
-from mer_bench.fold import Finished, Training, train
+from mer_bench.fold import Edited, Finished, Training, train, view_of
 from mer_bench.studies import Study
 
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
@@ -60,7 +61,12 @@ class Ended:
 
 def folder(study: Study, number: int) -> Path:
     """Where a trial is."""
-    return study.folder / f"trial-{number:04d}"
+    return below(study.folder, number)
+
+
+def below(place: Path, number: int) -> Path:
+    """Where a trial of the study in `place` is."""
+    return place / f"trial-{number:04d}"
 
 
 def passed(study: Study, number: int) -> Path:
@@ -83,11 +89,12 @@ def values(study: Study, number: int) -> dict[str, Any] | None:
 
 
 def proposed(study: Study) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every proposal on record, in order."""
-    number = 0
-    while (found := values(study, number)) is not None:
+    """Every proposal on record among the study's first `trials`, in order; a study asked for fewer sees no more."""
+    for number in range(study.trials):
+        found = values(study, number)
+        if found is None:
+            return
         yield number, found
-        number += 1
 
 
 def ended(study: Study, number: int) -> Ended | None:
@@ -97,7 +104,7 @@ def ended(study: Study, number: int) -> Ended | None:
 
 
 def everything(study: Study) -> list[Ended]:
-    """Every ended trial, by number."""
+    """Every ended trial among the study's first `trials`, by number."""
     return [found for number, _ in proposed(study) if (found := ended(study, number)) is not None]
 
 
@@ -112,6 +119,11 @@ class FoldRecord:
 
     loss: float | None
     diverged: str
+
+
+def prepare(study: Study, number: int) -> None:
+    """Have a trial's inputs ready on this node: drawn and cropped once there, then read from its disk."""
+    view_of(study.task, study.space.setting(values(study, number) or {}, study.scale).view)
 
 
 def run_fold(study: Study, number: int, place: int, worker: str = "") -> FoldRecord | None:
@@ -129,7 +141,7 @@ def run_fold(study: Study, number: int, place: int, worker: str = "") -> FoldRec
             raise MerBenchError(f"the worker died {deaths} times in fold {study.folds[place]}; is there memory enough?")
         given = values(study, number)
         assert given is not None
-        done = _trained(study, number, study.training(study.folds[place], given))
+        done = replace(_trained(study, number, study.training(study.folds[place], given)), state=None)
         _first_stands(path, lambda: loso.write(path, [done], {"trial": number}))
     return fold_record(path)
 
@@ -143,7 +155,7 @@ def _trained(study: Study, number: int, training: Training) -> Finished:
     try:
         return train(training)
     except (Exception, SystemExit) as error:
-        if study.racing:
+        if study.racing or isinstance(error, Edited):
             raise
         cache.write_text(folder(study, number) / ERROR, traceback.format_exc())
         return Finished(training, {}, "", 0.0, diverged=f"{type(error).__name__}: {error}")

@@ -23,7 +23,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ def trainable(config: dict[str, Any], study: Study) -> None:
     from ray import tune
 
     number, asked = config["trial_number"], config["place"]
+    with suppress(Exception):  # if they cannot be had, the first fold says why
+        trials.prepare(study, number)
     with _limited(study, number):
         for place in range(len(study.folds)) if asked == ALL else [asked]:
             done = _attempt(study, number, place, config["worker"])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -93,11 +93,13 @@ def concluded(study, sizes=SIZES, **changes):
     """The study's result by its own rules; what refits would say is taken from the trials as they are."""
     folders, table = trials.candidates(study), clips(sizes)
     rules, chance = {}, {}
-    for rule in selection.STUDY_RULES:
-        chosen = studies.conclude(
-            rule if rule.startswith("oracle") else f"{rule.removesuffix('-no-refit')}-no-refit", folders, None
-        )
+    for rule in ("nested-no-refit", "shared-no-refit", "oracle-trial"):
+        chosen = studies.conclude(rule, folders, None)
         rules[rule], chance[rule] = grading.grade(rule, chosen, table, toy.TASK.classes)
+    for rule in ("nested", "shared"):
+        rules[rule] = replace(rules[f"{rule}-no-refit"], trained_on=grading.ALL)
+        chance[rule] = chance[f"{rule}-no-refit"]
+    rules = {rule: rules[rule] for rule in selection.STUDY_RULES}
     ended = trials.everything(study)
     tried = tuple(
         Trial(e.number, dict(e.values), e.inner_uf1 if e.state == trials.COMPLETE else None, e.seconds, e.reason)

@@ -4,11 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
+import invented_study as inv
 import pytest
+import toy
 from invented_results import finished, measured, searched
 
-from mer_bench import pages
+from mer_bench import dossier, pages, shelf, trials
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -29,6 +32,25 @@ def page(tmp_path_factory):
     ]
     results = finished(searched(), *models, measured(WILD, 0.8, parameters=None))
     return next(path for path in pages.build(results, tmp_path_factory.mktemp("browser")) if path.suffix == ".html")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The page of a study whose model, values and failures are all called like a script."""
+    folder, sizes = tmp_path_factory.mktemp("study"), (4, 5, 4, 5, 4)
+    with pytest.MonkeyPatch.context() as patch:
+        toy.install(patch, toy.corpus(signal=0, sizes=sizes))
+        patch.setattr("mer_bench.predictions._flush", lambda path: None)
+        fates = {3: (trials.PRUNED, 3, "worse"), 5: (trials.FAIL, 0, WILD)}
+        made, found = inv.recorded(folder, fates, sizes, trials=12, sampler="tpe", racing=True)
+        one = replace(shelf.read(made.folder, [found]), model=WILD, task=WILD)
+    (link,) = dossier.write([one], folder, "leaderboard.html").values()
+    return folder / link
+
+
+@pytest.fixture(params=["page", "study"])
+def either(request):
+    return request.getfixturevalue(request.param)
 
 
 def opened(page, profile, fragment="", *flags):
@@ -56,8 +78,8 @@ def order(document, kind="standings"):
     return [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r'(?s)<th scope="row".*?</th>', table)]
 
 
-def test_no_complaint_and_a_model_of_any_name_is_text(page, tmp_path):
-    document, said = opened(page, tmp_path / "profile")
+def test_no_complaint_and_a_model_of_any_name_is_text(either, tmp_path):
+    document, said = opened(either, tmp_path / "profile")
     assert said == []
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in document and WILD not in document
 
@@ -97,7 +119,7 @@ def test_clicks_sort_there_and_back_missing_values_stay_last_and_the_address_can
     assert [m for m in found["models"] if len(m) == 1] == ["a", "b", "c", "d"] and WILD in found["models"]
 
 
-def test_keyboard_and_screen_reader_find_their_way(page, tmp_path):
+def test_keyboard_and_screen_reader_find_their_way(either, tmp_path):
     script = """
     const found = {};
     found.heads = [...document.querySelectorAll("table.sortable thead th")].every((th) => th.querySelector("button"));
@@ -108,7 +130,7 @@ def test_keyboard_and_screen_reader_find_their_way(page, tmp_path):
     found.headings = [...document.querySelectorAll("h1,h2,h3,h4")].map((h) => Number(h.tagName[1]));
     document.title = JSON.stringify(found);
     """
-    found = scripted(page, tmp_path, script)
+    found = scripted(either, tmp_path, script)
     assert found["heads"] and found["captions"] and found["scrolls"] and found["pictures"]
     assert found["first"] == "#content"
     assert found["headings"][0] == 1 and found["headings"].count(1) == 1
@@ -137,9 +159,9 @@ document.title = JSON.stringify({least, dark: matchMedia("(prefers-color-scheme:
 
 
 @pytest.mark.parametrize("dark", [False, True])
-def test_words_can_be_read_by_day_and_by_night(page, tmp_path, dark):
+def test_words_can_be_read_by_day_and_by_night(either, tmp_path, dark):
     visited = tmp_path / "visited.html"
-    visited.write_text(page.read_text("utf-8").replace("</body>", f"<script>{CONTRAST}</script></body>"), "utf-8")
+    visited.write_text(either.read_text("utf-8").replace("</body>", f"<script>{CONTRAST}</script></body>"), "utf-8")
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     document, said = opened(visited, tmp_path / "profile", "", scheme)
     found = json.loads(re.search(r"<title>(.*?)</title>", document)[1])
@@ -147,14 +169,14 @@ def test_words_can_be_read_by_day_and_by_night(page, tmp_path, dark):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_window(page, tmp_path, width):
+def test_nothing_is_wider_than_the_window(either, tmp_path, width):
     script = """
     const wide = [...document.querySelectorAll("main *")].filter((x) => !x.closest(".scroll, svg, .hidden")
       && x.getBoundingClientRect().right > innerWidth + 1).map((x) => x.tagName + "." + x.className);
     document.title = JSON.stringify({wide, page: document.documentElement.scrollWidth, window: innerWidth});
     """
     frame = tmp_path / "frame.html"
-    inner = page.read_text("utf-8").replace(
+    inner = either.read_text("utf-8").replace(
         "</body>", f"<script>{script}; parent.document.title = document.title</script></body>"
     )
     # headless windows have a least width; a frame has none

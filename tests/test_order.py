@@ -11,23 +11,26 @@ WORDS = (
     "catalog", "classical",
 )  # fmt: skip
 PIXELS = (
-    "cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "footage", "inspection",
+    "cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "video", "spotting",
+    "footage", "inspection",
 )  # fmt: skip
 PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
-TRAINING = ("batches", "trainer", "fold", "loso", "cost")
-RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
+TRAINING = ("batches", "trainer", "fold", "loso", "cost", "pace", "weights")
+RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions")
 REPORTS = (
     "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "lanes", "landscapes", "figures",
-    "pages", "leaderboard",
+    "pages", "sighting", "leaderboard",
 )  # fmt: skip
 SEARCH = (
-    "space", "studies", "trials", "racing", "proposer", "control", "cluster", "tune", "importance", "ledger", "shelf",
-    "accounts", "dossier",
+    "space", "knobs", "studies", "trials", "finals", "racing", "proposer", "control", "cluster", "tune", "importance",
+    "ledger", "shelf", "accounts", "dossier",
 )  # fmt: skip
 DOOR = (
-    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "searches",
-    "pending", "commands", "comparing", "reproduce", "progress", "data", "checks", "cli",
+    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "scoring", "given",
+    "options", "book", "searches", "pending", "commands", "comparing", "reproduce", "fitting", "predicting", "probing",
+    "planning", "watching", "recorded", "progress", "data", "terms", "checks", "runs", "spaces", "plans", "uses",
+    "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {
@@ -35,7 +38,7 @@ DOORS = {
     "mlflow": {"tracking"},
     "ray": {"cluster", "tune"},
     "optuna": {"space", "proposer", "importance", "search_spaces"},
-    "rich": {"leaderboard", "check", "progress", "data", "cli"},
+    "rich": {"leaderboard", "check", "watching", "progress", "data", "runs", "spaces", "plans", "cli"},
     "timm": {"baselines"},
 }
 SEALS = {"open_test", "open_folds_test"}

@@ -11,7 +11,7 @@ from test_batches import SIZE, colours, flows
 from torch import nn
 
 from mer_bench import trainer
-from mer_bench.contracts import Recipe
+from mer_bench.contracts import MerBenchError, Recipe
 from mer_bench.trainer import Precision
 
 PLAIN = Precision()
@@ -208,8 +208,45 @@ def test_training_never_sees_the_pictures_it_is_scored_on():
     assert not np.array_equal(first.test, second.test)
 
 
-def test_scoring_other_clips_changes_no_training():
-    assert train(split=(SPLIT[0], SPLIT[1][:0], SPLIT[2][:1])).weights == train().weights
+class Noisy(Net):
+    """Draws numpy's numbers, in evaluation too."""
+
+    def forward(self, flow):
+        return super().forward(flow) + torch.from_numpy(np.random.normal(size=(len(flow), 1))).float()
+
+
+class Remembering(Net):
+    """Keeps a mean of every clip it is shown, in evaluation too, and takes it off."""
+
+    def __init__(self, classes, buffer=True):
+        super().__init__(classes)
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, flow):
+        self.mean.mul_(0.9).add_(0.1 * flow.mean())
+        return super().forward(flow - self.mean)
+
+
+class Rebinding(Remembering):
+    """The same, by another tensor each time."""
+
+    def forward(self, flow):
+        self.mean = 0.9 * self.mean + 0.1 * flow.mean()
+        return Net.forward(self, flow - self.mean)
+
+
+@pytest.mark.parametrize("model", [lambda: Net(3), lambda: Noisy(3)])
+def test_scoring_other_clips_changes_no_training(model):
+    whole = train(model=model)
+    assert train(model=model, split=(SPLIT[0], SPLIT[1][:0], SPLIT[2][:1])).weights == whole.weights
+    fewer = train(model=model, split=(SPLIT[0], SPLIT[1], SPLIT[2][:1]))
+    assert fewer.weights == whole.weights and np.array_equal(fewer.validation, whole.validation)
+
+
+@pytest.mark.parametrize("model", [Remembering, Rebinding])
+def test_a_model_that_learns_from_what_it_is_scored_on_is_refused(model):
+    with pytest.raises(MerBenchError, match="changes mean while it is scored on test clips"):
+        train(model=lambda: model(3))
 
 
 def test_stop_after_repeats_the_start_of_the_schedule():

@@ -1,0 +1,101 @@
+"""The null picture's script, on two small studies whose answers are noise."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import invented_study as inv
+import pytest
+import toy
+
+from mer_bench import accounts, grading, selection, shelf, trials
+
+SIZES = (8,) * 6
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("null", Path(__file__).parent / "benchmarks" / "null.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["null"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["null"]
+
+
+@pytest.fixture(scope="module")
+def both(script, tmp_path_factory):
+    """A strict and an adaptive study of the same space, both of noise, other noise each."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        toy.install(patch, toy.corpus(signal=0, sizes=SIZES))
+        patch.setattr("mer_bench.predictions._flush", lambda path: None)
+        patch.setattr(inv, "skill", lambda values: 0.0)
+        for sampler, seed in (("qmc", 0), ("tpe", 1)):
+            folder = tmp_path_factory.mktemp(sampler)
+            study, one = inv.recorded(folder, {}, SIZES, trials=8, sampler=sampler, seed=seed)
+            found.append(script.Studied(shelf.read(study.folder, [one]), one.result, study.folder))
+    return found
+
+
+def test_every_rule_is_there_the_leaky_ones_last(script, both):
+    strict = both[0]
+    found = script.verdicts(strict)
+    assert set(script.SHOWN) <= set(found)
+    flags = [row.leaky for row in found.values()]
+    assert flags == sorted(flags) and "oracle" in next(n for n in found if found[n].leaky)
+    for rule, score in strict.result.rules.items():
+        assert (found[rule].value, found[rule].chance) == (score.uf1, strict.result.chance[rule])
+    assert found[accounts.CORRECTED].value == strict.result.hindsight["bias_corrected"]
+
+
+def test_the_oracle_over_epochs_is_the_rule_of_that_name_on_the_trial_that_shared_chose(script, both):
+    strict = both[0]
+    passes = {t.number: strict.folder / f"trial-{t.number:04d}" / "pass" for t in strict.ledger.tried}
+    chosen = next(iter(selection.shared(passes).values())).trial
+    score, chance = grading.grade(
+        "oracle-epoch", selection.oracle_epoch(passes[chosen]), inv.clips(SIZES), toy.TASK.classes
+    )
+    row = script.verdicts(strict)["oracle-epoch"]
+    assert (row.value, (row.low, row.high), row.chance) == (score.uf1, score.uf1_interval, chance)
+    assert row.leaky and f"trial {chosen}" in row.name
+
+
+def test_where_a_number_lies(script):
+    def row(value, low, high, band=(0.25, 0.42)):
+        return accounts.Verdict("x", value, low, high, 0.33, band)
+
+    assert [script.where(row(0.5, low, 0.6)) for low in (0.34, 0.33)] == ["yes", "no"]
+    said = [script.where(row(value, None, None)) for value in (0.2, 0.3, 0.5)]
+    assert said == ["below it", "inside the band", "above the band"]
+
+
+def test_the_table_and_the_picture(script, both):
+    strict, adaptive = both
+    found = script.verdicts(strict)
+    text = script.table(strict, adaptive, found)
+    assert inv.BANNER in text and "48 clips of 6 subjects, 8 trials, qmc, strict, seed 0" in text
+    assert "8 trials, tpe, adaptive, seed 1" in text and text.count("\n| nested, strict |") == 1
+    gap = adaptive.result.rules["nested"].uf1 - strict.result.rules["nested"].uf1
+    (line,) = [line for line in text.splitlines() if line.startswith("| nested |")]
+    assert float(line.split("|")[4].split("[")[0]) == pytest.approx(gap, abs=6e-4) and "p " in line
+    drawn = ElementTree.fromstring(script.picture(found))
+    kinds = [c.get("class") for c in drawn.iter("{http://www.w3.org/2000/svg}circle")]
+    assert kinds.count("dot") == 3 + 1 and kinds.count("dot leaky") == 2 + 1, "and one each in the legend"
+
+
+def test_a_study_is_found_by_its_run(script, both, monkeypatch):
+    strict = both[0]
+    found = strict.ledger.finished
+
+    class Store:
+        def tables_of(self, run_id):
+            assert run_id == found.run_id
+            return strict.folder
+
+    monkeypatch.setattr(script.reproduce, "find", lambda run: found)
+    monkeypatch.setattr(script.tracking, "open", Store)
+    again = script.studied(found.run_id[:8])
+    assert again.result == strict.result and again.ledger == strict.ledger
+    assert trials.COMPLETE in again.ledger.counts
