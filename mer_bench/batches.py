@@ -100,12 +100,11 @@ def batch(
         chance: a generator, or what `draw` made of it; None augments nothing.
     """
     draws = draw(data, recipe, [len(rows)], chance).to(rows.device) if isinstance(chance, torch.Generator) else chance
-    moving = _jittered(data, recipe) if draws is not None else []
+    moving = {} if draws is None else dict(zip(_jittered(data, recipe), draws, strict=False))
     pictures = {}
     for key, stored in data.pictures.items():
         middle = _middle(stored, key)
-        drawn = draws[moving.index(key)] if draws is not None and key in moving else None
-        index = middle if drawn is None else _moved(data, key, rows, middle, drawn)
+        index = _moved(data, key, rows, middle, moving[key]) if key in moving else middle
         picture = _picked(key, stored, rows * stored.shape[1] + index)
         pictures[key] = picture if data.motion else _normalised(key, picture)
     if draws is not None and recipe is not None:

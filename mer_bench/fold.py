@@ -134,7 +134,10 @@ def on_device(data: inputs.Inputs, jitter: float, after_apex: bool, device: str)
 
 @functools.lru_cache(maxsize=8)
 def described(data: inputs.Inputs, classes: int, question: str) -> Mapping[str, np.ndarray]:
-    """What a classical model is shown of every clip, each described once and by itself; `question` is its setting."""
+    """What a classical model is shown of all clips: each described once and by itself, or their inner products.
+
+    `question` is the model's setting.
+    """
     model = builder(Setting.from_dict(json.loads(question)), classes)()
     return classical.prepared(model, data.arrays)
 

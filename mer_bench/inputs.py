@@ -89,7 +89,9 @@ def load(task: str, view: str, *, tick: Tick | None = None) -> Inputs:
     rows = np.array([row_of[clip] for clip in chosen["clip"]])
     unfound = {clip for part in stored for clip in part["unfound"]} & set(chosen["clip"])
     key = cache.key({"clips": chosen.select("clip", "label").rows(), "corpora": settings})
-    arrays = _arrays(folders, rows, cache.home() / "gathered" / f"{wanted}-{key[:16]}")
+    # by folder too: two releases of one corpus have the same key
+    place = cache.key({"clips": key, "folders": [folder.name for folder in folders]})
+    arrays = _arrays(folders, rows, cache.home() / "gathered" / f"{wanted}-{place[:16]}")
     return Inputs(chosen, arrays, key, tuple(sorted(unfound)))
 
 

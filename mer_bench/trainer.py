@@ -28,6 +28,8 @@ from mer_bench.contracts import MerBenchError, Recipe
 from mer_bench.seeds import seed
 
 EVAL_BATCH = 256
+LONG, FEWEST = 20.0, 4
+"""A probe stops timing a format after so many seconds, but not before so many steps."""
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -310,4 +312,7 @@ def _time_steps(
         generator = torch.Generator().manual_seed(step)
         _epoch(model, stepper, criterion, data, rows, one, 0, generator, precision).item()
         times.append(time.perf_counter() - began)
-    return sorted(times[steps // 4 :])[len(times[steps // 4 :]) // 2]
+        if len(times) >= FEWEST and sum(times) > LONG:
+            break
+    kept = sorted(times[len(times) // 4 :])
+    return kept[len(kept) // 2]

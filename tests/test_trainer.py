@@ -390,3 +390,11 @@ def test_nothing_waits_for_the_device_inside_an_epoch(monkeypatch):
     rows, criterion = torch.arange(24), nn.CrossEntropyLoss()
     trainer._epoch(model, steps, criterion, data, rows, recipe, 0, torch.Generator().manual_seed(0), PLAIN)
     assert asked == []
+
+
+def test_a_probe_of_slow_steps_is_cut_short(monkeypatch):
+    steps = []
+    monkeypatch.setattr(trainer, "_epoch", lambda *a: steps.append(1) or torch.zeros(()))
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: 15.0 * len(steps))
+    assert trainer._time_steps(lambda: Net(3), RECIPE, flows(8), torch.arange(4), PLAIN, 20) == 15
+    assert len(steps) == trainer.FEWEST

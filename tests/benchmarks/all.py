@@ -103,7 +103,7 @@ def main() -> None:
         sys.exit(f"failed: {', '.join(failed)}; their sections are as they were")
 
 
-def write(found: dict[str, str], device: str) -> None:
+def write(found: dict[str, str], device: str = "cpu") -> None:
     """Rewrite the report, sections in their order, those of a GPU last."""
     order = [*SCRIPTS, *(f"{name}-cuda" for name in ON_GPU)]
     parts = [HEAD.format(machine=measuring.machine(device))]
