@@ -167,7 +167,7 @@ def _place(study: Study, number: int, place: int) -> Path:
 
 def _claim(note: Path, worker: str) -> int | None:
     """Take a fold; how often this worker took it before and never finished, None if another one has it."""
-    if cache.write_new(note, f"{worker}\n"):
+    if cache.write_new(note, f"{worker}\n", flush=False):
         return 0
     before = note.read_text().splitlines()
     if before[0] != worker:
