@@ -95,6 +95,11 @@ def _create(study: Study) -> Any:
     return optuna.create_study(storage=storage, sampler=sampler, study_name=study.folder.name, direction="maximize")
 
 
+def startup(trials: int) -> int:
+    """How many of a study's trials TPE draws before it learns from them."""
+    return min(20, max(5, trials // 5))
+
+
 def _tpe(study: Study) -> Any:
     import optuna
 
@@ -103,7 +108,7 @@ def _tpe(study: Study) -> Any:
         multivariate=True,
         group=True,
         constant_liar=True,
-        n_startup_trials=min(20, max(5, study.trials // 5)),
+        n_startup_trials=startup(study.trials),
         # a study that goes on must not repeat its first random draws
         seed=seed("tpe", study.seed, *([known] if known else [])) % 2**32,
     )

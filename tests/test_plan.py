@@ -105,11 +105,11 @@ def probing_space(place):
 
 def test_racing_and_tpe_are_assumptions_and_are_said(place, paced):
     said = planning.search(str(place / "tiny.py"), "toy", trials=50, workers=1)
-    assert said.share == pytest.approx((1 + 49 * planning.RACED) / 50)
+    assert said.share == pytest.approx((1 + 9 * planning.DRAWN[0] + 40 * planning.LEARNT[0]) / 50)
     low, high = said.share_ends
     assert low < said.share < high and said.ends[0] < said.seconds < said.ends[1]
     notes = " ".join(said.notes)
-    assert "racing is assumed to leave 61%" in notes and "tpe gathers" in notes and "16 settings" in notes
+    assert "racing is assumed to leave 63%" in notes and "tpe gathers" in notes and "16 settings" in notes
     assert len(paced) == probing.SETTINGS
     assert "50 of trials" not in said.words() and "200 of trials, 8 of refits" in said.words()
 
@@ -134,7 +134,19 @@ def test_a_dropped_trial_on_record_tells_racings_share(place):
     study = SimpleNamespace(folds=("a", "b", "c", "d"), inner_folds=1)
     told = probing.recorded(study, ends)
     assert told.seconds == (2.0,) * 12 and told.share == 0.5
-    assert planning._share(True, 10, 2, told.share) == (0.5, (0.5, 0.5))
+    assert planning._share(Options(trials=22), 12, 2, told.share) == (0.5, (0.5, 0.5))
+
+
+def test_trials_that_were_drawn_are_dropped_sooner_than_those_of_tpe():
+    drawn, tpe = planning.DRAWN[0], planning.LEARNT[0]
+    assert planning._share(Options(trials=8), 0, 2, None)[0] == pytest.approx((2 + 3 * drawn + 3 * tpe) / 8)
+    assert planning._share(Options(trials=8, sampler="qmc"), 0, 2, None) == (1.0, (1.0, 1.0))
+    assert planning._share(Options(trials=8, sampler="qmc", race=True), 0, 2, None)[0] == pytest.approx(
+        (2 + 6 * drawn) / 8
+    )
+    assert planning._share(Options(trials=100), 50, 4, None)[0] == pytest.approx(tpe)
+    assert planning._share(Options(trials=2), 0, 4, None)[0] == 1
+    assert planning._share(Options(trials=20), 20, 4, None)[0] == 1
 
 
 @pytest.mark.parametrize(
