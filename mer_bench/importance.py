@@ -10,6 +10,8 @@ space, so proposals that gather somewhere, as TPE's do, are no importance in the
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mer_bench import cache
 from mer_bench.seeds import seed
 
 BEST = 0.25
@@ -100,6 +103,8 @@ def weights(
 ) -> list[Weight]:
     """Each knob's importance, largest first; nothing for fewer than `LEAST` trials or scores that are all one.
 
+    It takes about a second, so the answer is kept under the cache's home: a report need not ask again.
+
     Args:
         searched: from `knobs`.
         values: of the trials that finished all folds.
@@ -108,6 +113,21 @@ def weights(
     """
     if len(scores) < LEAST or len(set(scores)) < 2:
         return []
+    asked = {
+        "knobs": [repr(knob) for knob in searched.values()],
+        "values": [dict(row) for row in values],
+        "scores": list(scores),
+        "how": [study_seed, BEST, SHUFFLES, importlib.metadata.version("optuna")],
+    }
+    path = cache.home() / "importance" / f"{cache.key(asked)}.json"
+    if not path.is_file():
+        cache.write_text(path, json.dumps(_weights(searched, values, scores, study_seed)))
+    return [Weight(*row) for row in json.loads(path.read_text())]
+
+
+def _weights(
+    searched: Mapping[str, Knob], values: Sequence[Mapping[str, Any]], scores: Sequence[float], study_seed: int
+) -> list[Weight]:
     import optuna
 
     spaces = {name: _distribution(knob) for name, knob in searched.items()}
@@ -137,7 +157,7 @@ def _evaluated(study: Any, scores: np.ndarray) -> dict[str, float]:
     with warnings.catch_warnings():
         # it warns that low targets count as good, which is why they are negative here, and of rare branches
         warnings.simplefilter("ignore")
-        names = sorted({name for trial in study.trials for name in trial.params})
+        names = sorted({name for trial in study.get_trials(deepcopy=False) for name in trial.params})
         told: dict[str, float] = evaluator.evaluate(study, names, target=lambda trial: -float(scores[trial.number]))
     return {name: float(value) for name, value in told.items()}
 

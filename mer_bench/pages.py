@@ -8,6 +8,7 @@ labels are marked leaky. Two builds from the same results are equal byte by byte
 
 from __future__ import annotations
 
+import functools
 import html
 import re
 from collections.abc import Mapping, Sequence
@@ -128,9 +129,14 @@ def comparison_page(pairs: Sequence[tuple[Entry, Entry]], verdicts: Sequence[str
 
 def render(template: str, **context: Any) -> str:
     """A template with the project's pictures, tables and words at hand."""
+    return str(_environment(template.split(".")[-2]).get_template(template).render(**context))
+
+
+@functools.cache
+def _environment(kind: str) -> Any:
+    """Jinja's, for one kind of file; it keeps its templates compiled, because a report may have many pages."""
     import jinja2
 
-    kind = template.split(".")[-2]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=kind == "html",
@@ -151,7 +157,7 @@ def render(template: str, **context: Any) -> str:
         "leaky": LEAKY,
         "drawing_css": svg.STYLE.read_text("utf-8"),
     }
-    return environment.get_template(template).render(**context)
+    return environment
 
 
 LATEX: dict[str, Any] = {
