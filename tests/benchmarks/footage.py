@@ -5,7 +5,8 @@
 
 Trembling is the deviation of a landmark around its smooth path: second differences of its place, whose deviation is
 sqrt(6) times that of independent errors, from the mean of the smaller nine tenths (a median would be a whole number of
-pixels, as landmarks are); it needs no truth, and slow movement of the head does not count. In pixels of a picture whose longer side has at most 640, and in inter-ocular distances.
+pixels, as landmarks are); it needs no truth, and slow movement of the head does not count. In pixels of a picture whose
+longer side has at most 640, and in inter-ocular distances.
 """
 
 import sys
