@@ -1,6 +1,6 @@
 """Our training, from files to probabilities, against a plain loop with the published scripts' habits.
 
-    python tests/benchmarks/reference.py [--device cuda] [--only mmnet]
+    python tests/benchmarks/reference.py [--device cuda] [--only mmnet|net]
 
 MMNet's plain loop, written from facts about the public script: for every clip and epoch nine frames are decoded in
 the main process, brought to 224 pixels, normalised, stacked and augmented together; the network runs in fp32, NCHW,
@@ -230,22 +230,23 @@ def main() -> None:
     """Measure and print."""
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--device", default="cpu")
-    asked.add_argument("--only", default="", help="cases whose name holds this")
+    asked.add_argument("--only", default="", help="mmnet, net (the small ones) or one name")
     asked.add_argument("--repeats", type=int, default=3)
     given = asked.parse_args()
     rows: list[tuple[object, ...]] = []
     with tempfile.TemporaryDirectory() as home, fold.one_thread():
         shaped.install(Path(home), SIZES)
         cv2.setNumThreads(1)
-        if given.only in "mmnet":
+        if given.only in ("", "mmnet"):
             rows += mmnet(given.device, given.repeats)
         for name in SMALL:
-            if given.only in name:
+            if given.only in ("", "net", name):
                 pictures = Path(home) / name
                 pictures.mkdir()
                 rows += small(name, given.device, given.repeats, pictures)
     head = ("model", "plain / ours", "wanted", "plain, ms a clip", "ours, ms a clip", "notes")
-    print(measuring.section("End to end against a plain loop", "\n\n".join(__doc__.split("\n\n")[2:]), head, rows))
+    title = "End to end against a plain loop" + (", small nets" if given.only == "net" else "")
+    print(measuring.section(title, "\n\n".join(__doc__.split("\n\n")[2:]), head, rows))
 
 
 if __name__ == "__main__":
