@@ -211,7 +211,7 @@ def _setting_name(kind: str, ready: Ready, top: int | None = None) -> str:
     changed = f" with {pinned}" if pinned else ""
     recipe = "published recipe" if baseline.paper and not preset else f"preset {preset}" if preset else "own recipe"
     if kind == "search":
-        again = f"; {top} finalists trained with {ready.seeds} seeds" if top else ""
+        again = f"; {prose.plural(top, 'finalist')} trained with {ready.seeds} seeds" if top else ""
         return f"searched{where}{changed}; trial 0 is the {recipe}{again}"
     return f"{recipe}{where}{changed}"
 
