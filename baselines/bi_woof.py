@@ -22,14 +22,14 @@ import cv2
 import numpy as np
 from sklearn.svm import SVC
 
-from mer_bench.classical import FEATURES, Ranked, described
+from mer_bench.classical import Linear
 from mer_bench.contracts import Baseline, Paper, Printed, UsageError
 
 SOBEL_SUM = 8
 """What OpenCV's 3x3 kernel makes of a slope of 1."""
 
 
-class BiWOOF:
+class BiWOOF(Linear):
     """Bi-weighted oriented optical flow, and `SVC(kernel="linear", C=cost)`.
 
     Args:
@@ -43,20 +43,12 @@ class BiWOOF:
         if min(blocks, bins) < 1:
             raise UsageError(f"bi_woof needs blocks and bins of at least 1, not blocks={blocks}, bins={bins}")
         self.blocks, self.bins = blocks, bins
-        self.svm = Ranked(num_classes, SVC(kernel="linear", C=cost))
+        super().__init__(num_classes, SVC(kernel="linear", C=cost), SVC(kernel="precomputed", C=cost))
 
     def describe(self, clip: Mapping[str, np.ndarray]) -> np.ndarray:
         """`uv` (S, S, 2) float32 -> (blocks * blocks * bins,) float32."""
         u, v = np.moveaxis(np.asarray(clip["uv"], np.float32), 2, 0)
         return histograms(u, v, self.blocks, self.bins)
-
-    def fit(self, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
-        """Fit on `uv` (N, S, S, 2) float32, or what `describe` made of it, and labels (N,)."""
-        self.svm.fit(described(self, inputs)[FEATURES], labels)
-
-    def predict_proba(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`uv` (N, S, S, 2) float32, or what `describe` made of it -> (N, num_classes), rows sum to 1."""
-        return self.svm.predict_proba(described(self, inputs)[FEATURES])
 
 
 def histograms(u: np.ndarray, v: np.ndarray, blocks: int, bins: int) -> np.ndarray:

@@ -17,11 +17,11 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.svm import SVC
 
-from mer_bench.classical import Ranked
+from mer_bench.classical import Linear
 from mer_bench.contracts import Baseline, Paper
 
 
-class FlowSVM:
+class FlowSVM(Linear):
     """`SVC(kernel="linear", C=cost)`, one against one, on values / 255.
 
     Args:
@@ -30,20 +30,11 @@ class FlowSVM:
     """
 
     def __init__(self, num_classes: int, *, cost: float = 28.0) -> None:
-        self.svm = Ranked(num_classes, SVC(kernel="linear", C=cost))
+        super().__init__(num_classes, SVC(kernel="linear", C=cost), SVC(kernel="precomputed", C=cost))
 
-    def fit(self, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
-        """Fit on `flow` (N, S, S, 3) uint8 and labels (N,)."""
-        self.svm.fit(_values(inputs), labels)
-
-    def predict_proba(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`flow` (N, S, S, 3) uint8 -> (N, num_classes), rows sum to 1."""
-        return self.svm.predict_proba(_values(inputs))
-
-
-def _values(inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    flow = np.asarray(inputs["flow"], dtype=np.float64)
-    return flow.reshape(len(flow), -1) / 255
+    def describe(self, clip: Mapping[str, np.ndarray]) -> np.ndarray:
+        """`flow` (S, S, 3) uint8 -> (3 S S,) in 0..1."""
+        return np.asarray(clip["flow"], np.float64).ravel() / 255
 
 
 BASELINE = Baseline(

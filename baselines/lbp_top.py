@@ -23,13 +23,13 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.svm import SVC
 
-from mer_bench.classical import FEATURES, Ranked, described
+from mer_bench.classical import Linear
 from mer_bench.contracts import Baseline, Paper, Printed, UsageError
 
 CODES = 16
 
 
-class LBPTOP:
+class LBPTOP(Linear):
     """Histograms of local binary patterns on three orthogonal planes, and `SVC(kernel="linear", C=cost)`.
 
     Args:
@@ -45,19 +45,11 @@ class LBPTOP:
         if len(radii) != 3 or min(radii) < 1 or blocks < 1:
             raise UsageError(f"lbp_top needs three radii and blocks of at least 1, not radii={radii}, blocks={blocks}")
         self.radii, self.blocks = radii, blocks
-        self.svm = Ranked(num_classes, SVC(kernel="linear", C=cost))
+        super().__init__(num_classes, SVC(kernel="linear", C=cost), SVC(kernel="precomputed", C=cost))
 
     def describe(self, clip: Mapping[str, np.ndarray]) -> np.ndarray:
         """`clip` (T, S, S) uint8 -> (blocks * blocks * 3 * 16,) float32."""
         return histograms(np.asarray(clip["clip"]), self.radii, self.blocks)
-
-    def fit(self, inputs: Mapping[str, np.ndarray], labels: np.ndarray) -> None:
-        """Fit on `clip` (N, T, S, S) uint8, or what `describe` made of it, and labels (N,)."""
-        self.svm.fit(described(self, inputs)[FEATURES], labels)
-
-    def predict_proba(self, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """`clip` (N, T, S, S) uint8, or what `describe` made of it -> (N, num_classes), rows sum to 1."""
-        return self.svm.predict_proba(described(self, inputs)[FEATURES])
 
 
 def histograms(clip: np.ndarray, radii: tuple[int, ...], blocks: int) -> np.ndarray:

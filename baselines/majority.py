@@ -27,5 +27,13 @@ class Majority:
         """N clips -> (N, num_classes), all rows alike."""
         return np.tile(self.frequencies, (len(inputs["flow"]), 1))
 
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays for `restore`."""
+        return {"frequencies": self.frequencies}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Say what the model that was kept says."""
+        self.frequencies = arrays["frequencies"]
+
 
 BASELINE = Baseline(model=Majority, view="flow@28")

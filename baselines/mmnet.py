@@ -31,12 +31,46 @@ from mer_bench.contracts import Baseline, MerBenchError, Paper, Printed, Recipe,
 STEM_CHANNELS = 180
 STAGE_CHANNELS = (128, 128, 256, 512)
 STAGE_STRIDES = (1, 2, 2, 2)
+FEW = 2**18
+"""Values of a feature map up to which torch's own gradient of a maximum is quicker."""
 CHOICES: dict[str, tuple[str, ...]] = {
     "motion": ("difference", "flow"),
     "fusion": ("add", "concat", "gated", "none"),
     "map_pool": ("max", "avg"),
     "head": ("flatten", "gap"),
 }
+
+
+def summary(features: Tensor) -> Tensor:
+    """Mean and maximum over channels, (B, C, h, w) -> (B, 2, h, w), at least float32."""
+    # Channels last: the other layout is slow. At least float32: a bfloat16 mean is coarse, the gradient slow.
+    values = features.permute(0, 2, 3, 1).to(torch.promote_types(features.dtype, torch.float32))
+    return torch.cat([values.mean(3, keepdim=True), values.amax(3, keepdim=True)], 3).permute(0, 3, 1, 2)
+
+
+class Summary(torch.autograd.Function):
+    """`summary` with a gradient of its own: torch's of a maximum takes eight passes over the features, this one three.
+
+    As there, channels that share the maximum share its gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        """The summary; keeps the features and their maximum."""
+        found = summary(features)
+        ctx.save_for_backward(features, found[:, 1:])
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """Each channel's share of both gradients."""
+        features, most = ctx.saved_tensors
+        values, most = features.permute(0, 2, 3, 1), most.permute(0, 2, 3, 1)
+        of_mean, of_most = grads[0].permute(0, 2, 3, 1).split(1, 3)
+        hit = torch.eq(values, most.to(values.dtype), out=torch.empty_like(values))
+        of_most = of_most / hit.sum(3, keepdim=True, dtype=most.dtype)
+        of_mean = of_mean / values.shape[3]
+        return hit.mul_(of_most.to(values.dtype)).add_(of_mean.to(values.dtype)).permute(0, 3, 1, 2)
 
 
 class Gate(nn.Module):
@@ -49,10 +83,9 @@ class Gate(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, 1, h, w) in 0..1."""
-        # At least float32 and channels last: the gradient of a bfloat16 maximum, or in the other layout, is slow.
-        values = features.permute(0, 2, 3, 1).to(torch.promote_types(features.dtype, torch.float32))
-        summary = torch.cat([values.mean(3, keepdim=True), values.amax(3, keepdim=True)], 3)
-        return torch.sigmoid(self.norm(self.mix(summary.permute(0, 3, 1, 2))))
+        # on few values the call back into Python takes longer than the passes that it saves
+        seen = Summary.apply(features) if features.numel() > FEW else summary(features)
+        return torch.sigmoid(self.norm(self.mix(seen)))
 
 
 class Block(nn.Module):
@@ -76,14 +109,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Features and prior map at the block before -> features and map at this one."""
-        hidden = F.relu(self.bn1(self.conv1(x)))
-        features = F.relu(self.bn2(self.conv2(hidden)) + self.shortcut(x))
+        hidden = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        features = F.relu(self.bn2(self.conv2(hidden)) + self.shortcut(x), inplace=True)
         if self.gate is None:
             return features, None
         attention = self.gate(features)
         if prior is not None and self.prior:
             attention = attention * self.pool(prior)
-        return features * attention, attention
+        # in the features' format: the next convolution would round the product to it anyway
+        return features * attention.to(features.dtype), attention
 
 
 class Encoder(nn.Module):

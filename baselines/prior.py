@@ -41,5 +41,13 @@ class Prior:
         drawn = present[np.searchsorted(ends[:-1], draws, side="right")]
         return np.eye(len(self.frequencies))[drawn]
 
+    def keep(self) -> dict[str, np.ndarray]:
+        """Arrays for `restore`."""
+        return {"frequencies": self.frequencies, "name": np.array(self.name)}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Draw as the model that was kept."""
+        self.frequencies, self.name = arrays["frequencies"], int(arrays["name"])
+
 
 BASELINE = Baseline(model=Prior, view="flow@28")

@@ -41,14 +41,27 @@ class STSTNet(nn.Module):
 
     def forward(self, flow: Tensor) -> Tensor:
         """(B, 3, 28, 28) in 0..255, channels u, v, strain -> logits (B, num_classes)."""
-        picture = flow.flip(1)
-        streams = ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
-        joined = torch.cat([self._stream(picture, conv, norm) for conv, norm in streams], 1)
+        # The streams see one picture, so their filters side by side are one convolution: half the time on a CPU, where
+        # three filters cost what sixteen do. The filters are turned round instead of the pictures.
+        filters = torch.cat([self.conv1.weight, self.conv2.weight, self.conv3.weight]).flip(1)
+        biases = torch.cat([self.conv1.bias, self.conv2.bias, self.conv3.bias])  # type: ignore[list-item]
+        joined = self._normed(F.relu(F.conv2d(flow, filters, biases, padding=2), inplace=True))
+        joined = F.dropout(F.max_pool2d(joined, 3, 3, 1), self.dropout, self.training)
         return self.fc(F.avg_pool2d(joined, 2).flatten(1))
 
-    def _stream(self, picture: Tensor, conv: nn.Module, norm: nn.Module) -> Tensor:
-        pooled = F.max_pool2d(norm(F.relu(conv(picture))), 3, 3, 1)
-        return F.dropout(pooled, self.dropout, self.training)
+    def _normed(self, joined: Tensor) -> Tensor:
+        """The three batch norms as one; each keeps its own running statistics."""
+        norms = (self.bn1, self.bn2, self.bn3)
+        scales, biases = (torch.cat([getattr(norm, name) for norm in norms]) for name in ("weight", "bias"))
+        names = ("running_mean", "running_var")
+        means, variances = (torch.cat([getattr(norm, name) for norm in norms]) for name in names)
+        found = F.batch_norm(joined, means, variances, scales, biases, self.training, self.bn1.momentum, self.bn1.eps)
+        if self.training:
+            for norm, mean, variance in zip(norms, means.split(STREAMS), variances.split(STREAMS), strict=True):
+                norm.running_mean.copy_(mean)
+                norm.running_var.copy_(variance)
+                norm.num_batches_tracked.add_(1)
+        return found
 
 
 BASELINE = Baseline(

@@ -3,19 +3,22 @@
 from mer_bench import run, search, report
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mer_bench.commands import report, run, search
     from mer_bench.comparing import compare
+    from mer_bench.fitting import fit
+    from mer_bench.predicting import predict
 
-__all__ = ["compare", "report", "run", "search"]
+__all__ = ["compare", "fit", "predict", "report", "run", "search"]
+HOMES = {"compare": "comparing", "fit": "fitting", "predict": "predicting"}
+"""Modules of those that `commands` does not hold."""
 
 
 def __getattr__(name: str) -> Any:
     """Commands load torch and MLflow; they are imported when first used."""
     if name in __all__:
-        from mer_bench import commands, comparing
-
-        return getattr(comparing if name == "compare" else commands, name)
+        return getattr(import_module(f"mer_bench.{HOMES.get(name, 'commands')}"), name)
     raise AttributeError(f"module 'mer_bench' has no attribute {name!r}")

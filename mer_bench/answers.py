@@ -12,11 +12,12 @@ from typing import Any
 import polars as pl
 
 from mer_bench import catalog, clips, evidence, grading, prose, provenance, selection, tracking, trials
-from mer_bench.contracts import PAPER_SCALE, model_options
+from mer_bench.contracts import PAPER_SCALE, Scale, model_options
 from mer_bench.cost import Cost
 from mer_bench.logged import plain
 from mer_bench.ready import Ready
 from mer_bench.scores import Result
+from mer_bench.space import Space
 from mer_bench.studies import Study, diverged
 from mer_bench.trials import Ended
 
@@ -131,7 +132,7 @@ def result(
     return Result(
         kind=kind,
         model=shown(ready.space.model),
-        setting_name=_setting_name(kind, ready, question.get("top")),
+        setting_name=setting_name(kind, ready.space, ready.scale) + _finalists(ready.seeds, question.get("top")),
         task=ready.task,
         task_version=facts.version,
         task_sha256=clips.sha256(table),
@@ -202,17 +203,20 @@ def _canonical(question: Mapping[str, Any]) -> str:
     return json.dumps(question, sort_keys=True, default=plain)
 
 
-def _setting_name(kind: str, ready: Ready, top: int | None = None) -> str:
+def _finalists(seeds: int, top: int | None) -> str:
+    return f"; {prose.plural(top, 'finalist')} trained with {seeds} seeds" if top else ""
+
+
+def setting_name(kind: str, space: Space, scale: Scale) -> str:
     """What was trained, in words."""
-    baseline, preset = catalog.baseline(ready.space.model), catalog.split(ready.space.model)[1]
-    scaled = ready.scale != PAPER_SCALE and "image_size" in model_options(baseline)
+    baseline, preset = catalog.baseline(space.model), catalog.split(space.model)[1]
+    scaled = scale != PAPER_SCALE and "image_size" in model_options(baseline)
     where = " at the task's scale" if scaled else ""
-    pinned = ", ".join(f"{name}={value}" for name, value in sorted(ready.space.pinned.items()))
+    pinned = ", ".join(f"{name}={value}" for name, value in sorted(space.pinned.items()))
     changed = f" with {pinned}" if pinned else ""
     recipe = "published recipe" if baseline.paper and not preset else f"preset {preset}" if preset else "own recipe"
     if kind == "search":
-        again = f"; {prose.plural(top, 'finalist')} trained with {ready.seeds} seeds" if top else ""
-        return f"searched{where}{changed}; trial 0 is the {recipe}{again}"
+        return f"searched{where}{changed}; trial 0 is the {recipe}"
     return f"{recipe}{where}{changed}"
 
 

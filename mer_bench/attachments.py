@@ -3,6 +3,7 @@
 page.html                   the evaluation as a page of the leaderboard
 figures/*.svg               its pictures
 predictions/<rule>.csv      what the model said about every clip, under each rule
+subjects/<rule>.csv         each held-out subject's clips, and how many were right
 environment/                the machine, the commit, every installed package
 tags                        the headline in words, the commit, the rule, the banner
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import figures, pages, prose, provenance, svg, tracking
+from mer_bench import figures, grading, pages, prose, provenance, svg, tracking
 from mer_bench.scores import Result
 from mer_bench.selection import Chosen
 
@@ -27,6 +28,7 @@ def finish(tracker: tracking.Tracker, run_id: str, result: Result, folder: Path,
         "environment/requirements.txt": provenance.requirements(),
         **{f"figures/{f.name}.svg": svg.alone(f.drawn) for f in figures.of_result(result, result.headline)},
         **{f"predictions/{rule}.csv": csv(rows) for rule, rows in chosen.items()},
+        **{f"subjects/{rule}.csv": grading.subject_scores(result.rules[rule]).write_csv() for rule in chosen},
     }
     tracker.finish(run_id, result, folder, kept, tags(result))
 

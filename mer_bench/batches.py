@@ -1,7 +1,7 @@
 """From bytes in memory to augmented float batches.
 
 Data are decoded once and stay in (device) memory as bytes; augmentation is a handful of tensor operations on a batch,
-drawn from the generator it is given and from nothing else.
+decided by the numbers it is given (`draw`) and by nothing else. Nothing here waits for the device.
 
     bytes (N, F, S, S, 3) ─ pick frame ─► (B, 3, S, S) float ─ normalise ─ augment ─► batch
 
@@ -15,8 +15,10 @@ drawn from the generator it is given and from nothing else.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,8 @@ STD = (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = 0.449, 0.226
 SCALED_FLOW = ("flow", "flow_clip")
 MOTION = (*SCALED_FLOW, "uv")
+AUGMENTED = 6
+"""Random numbers that decide how a clip is augmented: mirror, angle, two shifts, gain, lift."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,9 @@ class Data:
     """A view on a device.
 
     Attributes:
-        pictures: view key -> bytes, (N, F, C, H, W), or (N, F, C, T, H, W) for clips, with F = 1 where there is nothing
-            to pick (`uv` is float32).
+        pictures: view key -> bytes as `inputs` stores them, (N, F, H, W, C), with F = 1 where there is nothing to pick
+            (`uv` is float32; `clip` (N, 1, T, H, W), `flow_clip` (N, 1, T, H, W, C)). On a CPU it is the file itself,
+            memory-mapped: all processes of a machine share it.
         labels: (N,) int64.
         reach: (N, 3) int64: how far onset, apex (backwards) and apex (forwards) may move, in frames; zeros without
             jitter.
@@ -52,7 +57,7 @@ class Data:
 
 
 def load(arrays: Mapping[str, np.ndarray], labels: np.ndarray, reach: np.ndarray, device: str) -> Data:
-    """Move a view's bytes to a device once.
+    """Put a view's bytes on a device once; a CPU reads them where they are.
 
     Args:
         arrays: view key -> array, as `inputs` lists them.
@@ -60,67 +65,96 @@ def load(arrays: Mapping[str, np.ndarray], labels: np.ndarray, reach: np.ndarray
         reach: see `Data.reach`.
         device: torch device.
     """
-    pictures = {key: _laid(key, torch.from_numpy(np.array(array))).to(device) for key, array in arrays.items()}
+    pictures = {key: _framed(key, array).to(device) for key, array in arrays.items()}
     targets = torch.from_numpy(labels.astype(np.int64)).to(device)
     return Data(pictures, targets, torch.from_numpy(reach).to(device), motion=bool(set(MOTION) & set(arrays)))
 
 
-def _laid(key: str, stored: Tensor) -> Tensor:
-    """An array as stored, channels last if it has any -> (N, F, C, [T,] H, W)."""
-    if key == "clip":
-        return stored[:, None, None]
-    if key == "flow_clip":
-        return stored.permute(0, 4, 1, 2, 3).contiguous()[:, None]
-    frames = stored if stored.ndim == 5 else stored[:, None]
-    return frames.permute(0, 1, 4, 2, 3).contiguous()
+def _framed(key: str, array: np.ndarray) -> Tensor:
+    """An array as stored, with an axis of frames to pick from behind that of clips."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # it cannot be written, and never is
+        stored = torch.from_numpy(np.asarray(array))
+    return stored if key not in ("clip", "flow_clip") and stored.ndim == 5 else stored[:, None]
+
+
+def _picked(key: str, stored: Tensor, rows: Tensor) -> Tensor:
+    """Pictures of rows of (clips x frames) as float (B, C, [T,] H, W), contiguous."""
+    picked = stored.flatten(0, 1).index_select(0, rows)  # whole pictures; by (row, frame) it would copy single bytes
+    axes = {"clip": (0, 4, 1, 2, 3), "flow_clip": (0, 4, 1, 2, 3)}.get(key, (0, 3, 1, 2))
+    picked = picked[..., None] if key == "clip" else picked
+    return picked.permute(axes).to(torch.float32, memory_format=torch.contiguous_format)
 
 
 def batch(
-    data: Data, rows: Tensor, recipe: Recipe | None = None, generator: torch.Generator | None = None
+    data: Data, rows: Tensor, recipe: Recipe | None = None, chance: torch.Generator | Tensor | None = None
 ) -> dict[str, Tensor]:
-    """Float pictures of the rows, shaped as above; augmented by the recipe when a generator is given.
+    """Float pictures of the rows, shaped as above; augmented by the recipe when there is chance.
 
     Colours are ImageNet-normalised before augmentation, as the published MMNet scripts do; flow stays as it is stored.
+
+    Args:
+        data: the view.
+        rows: (B,) of the view.
+        recipe: what may be augmented, and how far.
+        chance: a generator, or what `draw` made of it; None augments nothing.
     """
-    frames = {key: _middle(data, key, rows) for key in data.pictures}
-    if generator is not None and recipe is not None and recipe.jitter > 0 and not data.motion:
-        frames = {key: _jitter(data, key, rows, index, generator) for key, index in frames.items()}
-    pictures = {key: data.pictures[key][rows, index].float() for key, index in frames.items()}
-    if not data.motion:
-        pictures = {key: _normalised(key, x) for key, x in pictures.items()}
-    if generator is not None and recipe is not None:
-        pictures = _augment(pictures, recipe, generator, data.motion)
+    draws = draw(data, recipe, [len(rows)], chance).to(rows.device) if isinstance(chance, torch.Generator) else chance
+    moving = {} if draws is None else dict(zip(_jittered(data, recipe), draws, strict=False))
+    pictures = {}
+    for key, stored in data.pictures.items():
+        middle = _middle(stored, key)
+        index = _moved(data, key, rows, middle, moving[key]) if key in moving else middle
+        picture = _picked(key, stored, rows * stored.shape[1] + index)
+        pictures[key] = picture if data.motion else _normalised(key, picture)
+    if draws is not None and recipe is not None:
+        pictures = _augment(pictures, recipe, draws[len(moving) :], data.motion)
     return pictures
 
 
+def draw(data: Data, recipe: Recipe | None, sizes: Sequence[int], generator: torch.Generator) -> Tensor:
+    """Random numbers (numbers a clip, clips) for batches of these sizes, on the CPU, in the batches' order.
+
+    Drawn ahead for an epoch and moved to the device at once, so that no batch waits for its own.
+    """
+    count = len(_jittered(data, recipe)) + AUGMENTED
+    return torch.cat([torch.rand(count, size, generator=generator) for size in sizes], 1)
+
+
+def _jittered(data: Data, recipe: Recipe | None) -> list[str]:
+    """Keys of the pictures that may be of another frame."""
+    return list(data.pictures) if recipe is not None and recipe.jitter > 0 and not data.motion else []
+
+
 def _normalised(key: str, picture: Tensor) -> Tensor:
+    """0..255 -> ImageNet-normalised, in place."""
     if key == "clip":
-        return (picture / 255 - GREY_MEAN) / GREY_STD
-    mean, std = (torch.tensor(values, device=picture.device).view(3, 1, 1) for values in (MEAN, STD))
-    return (picture / 255 - mean) / std
+        return picture.sub_(255 * GREY_MEAN).mul_(1 / (255 * GREY_STD))
+    mean, scale = _colours(picture.device)
+    return picture.sub_(mean).mul_(scale)
 
 
-def _middle(data: Data, key: str, rows: Tensor) -> Tensor:
+@functools.cache
+def _colours(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and 1 / SD of bytes, (3, 1, 1) each, moved to a device once."""
+    mean, std = (255 * torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (MEAN, STD))
+    return mean.float().to(device), (1 / std).float().to(device)
+
+
+def _middle(stored: Tensor, key: str) -> int:
     """Index of the annotated frame: the first of the onset's, the middle one of the apex's."""
-    count = data.pictures[key].shape[1]
-    return torch.full_like(rows, count // 2 if key == "apex" else 0)
+    return stored.shape[1] // 2 if key == "apex" else 0
 
 
-def _jitter(data: Data, key: str, rows: Tensor, index: Tensor, generator: torch.Generator) -> Tensor:
-    draw = torch.rand(len(rows), generator=generator).to(rows.device)
+def _moved(data: Data, key: str, rows: Tensor, index: int, drawn: Tensor) -> Tensor:
     onset, back, forward = data.reach[rows].unbind(1)
     if key == "onset":
-        return index + (draw * (onset + 1)).long()
-    return index - back + (draw * (back + forward + 1)).long()
+        return index + (drawn * (onset + 1)).long()
+    return index - back + (drawn * (back + forward + 1)).long()
 
 
-def _augment(
-    pictures: dict[str, Tensor], recipe: Recipe, generator: torch.Generator, motion: bool
-) -> dict[str, Tensor]:
+def _augment(pictures: dict[str, Tensor], recipe: Recipe, draws: Tensor, motion: bool) -> dict[str, Tensor]:
     """Mirror, rotate, shift and colour-shift every clip; all pictures of a clip move together."""
-    first = next(iter(pictures.values()))
-    count, (height, width) = len(first), first.shape[-2:]
-    draws = torch.rand(6, count, generator=generator).to(first.device)
     mirrored = draws[0] < recipe.flip
     if recipe.colour and not motion:
         gain, lift = 1 + recipe.colour * (2 * draws[4] - 1), recipe.colour * (2 * draws[5] - 1)
@@ -130,14 +164,14 @@ def _augment(
     if not (recipe.flip or recipe.rotate or recipe.shift):
         return pictures
     angle = (2 * draws[1] - 1) * math.radians(recipe.rotate)
+    flip, cos, sin = torch.where(mirrored, -1.0, 1.0), torch.cos(angle), torch.sin(angle)
+    height, width = next(iter(pictures.values())).shape[-2:]
     # whole pixels, so that a shift alone does not blur
-    moved = [
+    right, down = (
         torch.round((2 * d - 1) * recipe.shift * side) * 2 / side for d, side in ((draws[2], width), (draws[3], height))
-    ]
-    flip = torch.where(mirrored, -1.0, 1.0)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    theta = torch.stack([torch.stack([flip * cos, -sin, moved[0]], 1), torch.stack([flip * sin, cos, moved[1]], 1)], 1)
-    grid = nn.functional.affine_grid(theta, [count, 1, height, width], align_corners=False)
+    )
+    x, y = _centres(width, draws.device), _centres(height, draws.device)[:, None]
+    grid = torch.stack([_plane(x, y, flip * cos, -sin, right), _plane(x, y, flip * sin, cos, down)], 3)
     # channels and frames of a clip side by side: one warp for all
     flat = {k: x.flatten(1, -3) for k, x in pictures.items()}
     # uncovered pixels: the mean colour (0 after normalisation); flow has no such value, its border is repeated
@@ -148,6 +182,20 @@ def _augment(
     parts = torch.split(turned, [x.shape[1] for x in flat.values()], 1)
     found = {k: part.reshape(pictures[k].shape) for k, part in zip(pictures, parts, strict=True)}
     return {k: _vectors_turned(x, flip, cos, sin) if k == "uv" else x for k, x in found.items()}
+
+
+def _centres(side: int, device: torch.device) -> Tensor:
+    """Pixel centres of a side, from -1 to 1 at its outer edges."""
+    return (torch.arange(side, device=device) * 2 + 1) / side - 1
+
+
+def _plane(x: Tensor, y: Tensor, along_x: Tensor, along_y: Tensor, constant: Tensor) -> Tensor:
+    """`along_x x + along_y y + constant` of every clip at every pixel, (B, H, W): `affine_grid`, but no matrix product.
+
+    Its products of millions of 3-vectors take longer than the warp.
+    """
+    first, second, third = (value.view(-1, 1, 1) for value in (along_x, along_y, constant))
+    return first * x + (second * y + third)
 
 
 def _along(value: Tensor, picture: Tensor) -> Tensor:

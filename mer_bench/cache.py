@@ -4,12 +4,14 @@
       corpora.json          name -> folder, as told by `mer-bench data add`
       corpora/<name>-<hash> generated corpora
       datasets/<name>.py    corpora of one's own, made by `mer-bench data add`
+      mends/<name>.csv      corrections of one's own, told by `mer-bench data add --mends`
       apexes/<name>-<hash>  apexes found by flow
       inputs/<name>-<hash>  prepared arrays
+      gathered/<view>-<hash> those of a task's clips alone, where they do not lie together
 
-Everything but `corpora.json` and `datasets` may be deleted at any time. A folder is built beside its place, flushed and
-renamed, under a lock that the operating system drops when its holder dies, so two processes that want the same thing
-build it once and a killed one leaves neither a lock nor half a folder.
+Everything but `corpora.json`, `datasets` and `mends` may be deleted at any time. A folder is built beside its place,
+flushed and renamed, under a lock that the operating system drops when its holder dies, so two processes that want the
+same thing build it once and a killed one leaves neither a lock nor half a folder.
 """
 
 from __future__ import annotations
@@ -220,28 +222,30 @@ def write_text(path: Path, text: str) -> None:
     _flush(path.parent)
 
 
-def write_new(path: Path, text: str) -> bool:
+def write_new(path: Path, text: str, *, flush: bool = True) -> bool:
     """`write_text` unless the file is there; whether it was written. Of several writers, on any machine, one succeeds.
 
-    The file system must know hard links.
+    The file system must know hard links. Without `flush` the file may be gone after a power cut.
     """
-    staged = _staged(path, text)
+    staged = _staged(path, text, flush)
     try:
         os.link(staged, path)
     except FileExistsError:
         return False
     finally:
         staged.unlink()
-    _flush(path.parent)
+    if flush:
+        _flush(path.parent)
     return True
 
 
-def _staged(path: Path, text: str) -> Path:
+def _staged(path: Path, text: str, flush: bool = True) -> Path:
     """The text in a file of its own beside `path`; threads, processes and machines may write the same one at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
     staged.write_text(text)
-    _flush(staged)
+    if flush:
+        _flush(staged)
     return staged
 
 

@@ -7,6 +7,7 @@ spaces in `search_spaces/`; in an installed wheel the last two are packed inside
 
     casme2, casme2:2019, smic:flow-peak       a corpus, an edition of it, with another rule for blank apexes
     casme2-5, casme2-5:no-mends               a task, the same on sheets as released
+    casme2-5:own-mends                        the same with corrections of one's own (`data add --mends`)
     casme2-3>samm-3                           trained on the clips of one task, tested on those of another
 """
 
@@ -23,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from mer_bench import vision
-from mer_bench.contracts import APEX_RULES, Baseline, Dataset, MerBenchError, Task, UsageError
+from mer_bench.contracts import APEX_RULES, Baseline, Dataset, Mend, MerBenchError, Task, UsageError
 
 HERE = Path(__file__).resolve().parent
 SOURCE = "__mer_bench_source__"
 DEFAULT_HOME = "~/.cache/mer-bench"
-NO_MENDS = "no-mends"
+NO_MENDS, OWN_MENDS = "no-mends", "own-mends"
 FOLDERS = {"dataset": "datasets", "baseline": "baselines", "space": "search_spaces"}
 
 
@@ -70,7 +71,7 @@ def _places(kind: str) -> list[Path]:
 
 
 def dataset(name: str) -> Dataset:
-    """The corpus of that name: `NAME[:EDITION][:no-mends][:APEX RULE]`."""
+    """The corpus of that name: `NAME[:EDITION][:no-mends][:own-mends][:APEX RULE]`."""
     stem, *options = name.split(":")
     found: Dataset = _constant("dataset", stem, "DATASET", Dataset)
     editions = found.editions
@@ -79,12 +80,28 @@ def dataset(name: str) -> Dataset:
             found = editions[option]
         elif option == NO_MENDS:
             found = replace(found, mends=())
+        elif option == OWN_MENDS:
+            found = replace(found, mends=(*found.mends, *_own_mends(stem, [o for o in options if o in editions])))
         elif option in APEX_RULES:
             found = replace(found, apex=option)
         else:
-            known = ", ".join([*editions, NO_MENDS, *APEX_RULES])
+            known = ", ".join([*editions, NO_MENDS, OWN_MENDS, *APEX_RULES])
             raise UsageError(f"{stem} has no edition or option {option!r}; known: {known}")
     return found
+
+
+def mends_file(name: str) -> Path:
+    """Where a user's own corrections of `NAME[:EDITION]` lie; they need not."""
+    return home() / "mends" / f"{name.replace(':', '-')}.csv"
+
+
+def _own_mends(stem: str, editions: list[str]) -> tuple[Mend, ...]:
+    from mer_bench import own
+
+    name = ":".join([stem, *editions])
+    if not mends_file(name).is_file():
+        raise UsageError(f"{name} has no mends of your own; run `mer-bench data add {name} PATH --mends FILE`")
+    return own.mends(mends_file(name))
 
 
 def baseline(name: str) -> Baseline:

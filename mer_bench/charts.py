@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from mer_bench.prose import number, p_value
+from mer_bench.prose import number, p_value, shown
 from mer_bench.svg import (
     PAD,
     WIDTH,
@@ -103,7 +103,7 @@ def forest(rows: Sequence[Gap], reference: str) -> Markup:
         if PAD + 40 < at < WIDTH - PAD - 40:
             parts.append(element("text", words, x=at, y=13, class_="soft", text_anchor=anchor))
     for place, row in enumerate(rows):
-        y, sure = TOP + place * STEP, row.low > 0 or row.high < 0
+        y, sure = TOP + place * STEP, shown(row.low, row.high, row.p)
         said = f"{number(row.value, signed=True)} [{number(row.low)}, {number(row.high)}]"
         parts.append(
             element(
@@ -154,16 +154,16 @@ def scatter(points: Sequence[Point], cost: str) -> Markup:
 
 
 def _names(names: Sequence[str], places: Sequence[tuple[float, float]]) -> list[Markup]:
-    """Each name beside its dot, on the side with room; left out where it would cover another."""
-    taken: list[tuple[float, float, float]] = []
+    """Each name beside its dot, on the side with room; left out where it would cover another, or another's dot."""
+    taken = [(x - 4, x + 4, y, 9) for x, y in places]
     said = []
     for name, (x, y) in sorted(zip(names, places, strict=True), key=lambda n: n[1][1]):
         words = cut(name, 24)
         wide = 5.8 * len(words)
         for anchor, start in (("start", x + 7), ("end", x - 7 - wide)):
-            free = all(start + wide < a or b < start or abs(y - at) > 11 for a, b, at in taken)
+            free = all(start + wide < a or b < start or abs(y - at) > apart for a, b, at, apart in taken)
             if free and start > PAD + 32 and start + wide < WIDTH:
-                taken.append((start, start + wide, y))
+                taken.append((start, start + wide, y, 11))
                 at = x + 7 if anchor == "start" else x - 7
                 said.append(element("text", words, x=at, y=y + 4, text_anchor=anchor))
                 break

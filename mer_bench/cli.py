@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from mer_bench import checks, data, plans, runs, spaces
+from mer_bench import checks, data, plans, runs, spaces, uses
 from mer_bench.contracts import MerBenchError, Remark, UsageError
 from mer_bench.progress import progress
 from mer_bench.terms import (
@@ -177,6 +177,7 @@ def check(
 
 
 checks.register(app)
+uses.register(app)
 
 
 def _show(answer: Answer, as_json: bool) -> None:

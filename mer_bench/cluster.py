@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import processes
+from mer_bench import processes, provenance
 from mer_bench.contracts import MerBenchError
 from mer_bench.processes import Item, Made
 
@@ -123,7 +123,7 @@ def joined(cluster: Cluster) -> Iterator[None]:
 
 
 def check_shared(folder: Path) -> None:
-    """Ask every node whether it sees a folder that this process sees.
+    """Ask every node whether it sees a folder that this process sees, and trains by the same harness.
 
     Raises:
         MerBenchError: one does not.
@@ -133,13 +133,21 @@ def check_shared(folder: Path) -> None:
 
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     nodes = {n["NodeID"]: n["NodeName"] for n in known if n["Alive"] and n["Resources"].get("CPU")}
-    sees = ray.remote(num_cpus=0)(os.path.isdir)
-    answers = {n: sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n, soft=True)) for n in nodes}
-    asked = {n: answer.remote(str(folder)) for n, answer in answers.items()}
-    blind = [nodes[n] for n, answer in asked.items() if not ray.get(answer)]
+
+    def ask(work: Callable[..., Any], *about: str) -> list[tuple[str, Any]]:
+        remote = ray.remote(num_cpus=0)(work)
+        on = {n: remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n, soft=True)) for n in nodes}
+        asked = {n: there.remote(*about) for n, there in on.items()}
+        return [(nodes[n], ray.get(answer)) for n, answer in asked.items()]
+
+    blind = [node for node, sees in ask(os.path.isdir, str(folder)) if not sees]
     if blind:
         cure = "start the search in a folder that all nodes share"
         raise MerBenchError(f"{folder} is not seen on {', '.join(sorted(blind))}; {cure}")
+    other = [node for node, harness in ask(provenance.harness) if harness != provenance.harness()]
+    if other:
+        cure = "install this one there: trials of two harnesses make no study"
+        raise MerBenchError(f"{', '.join(sorted(other))} would train by another mer-bench; {cure}")
 
 
 def _start(cluster: Cluster, environment: dict[str, str]) -> None:

@@ -276,7 +276,8 @@ class Baseline:
     Args:
         model: `model(num_classes=K, **options)` gives a torch module whose `forward` arguments are the view's keys, or
             an object with `fit(inputs, labels)` and `predict_proba(inputs)` on numpy arrays (and `describe(clip)`, if
-            what it makes of a clip is dear: see `classical`).
+            what it makes of a clip is dear: see `classical`; `keep()`, which gives arrays, and `restore(arrays)`, if
+            `mer-bench fit` is to keep it). A network may have `attention_maps(**inputs)`, (B, 1, h, w) each.
         view: what the model is shown: `onset_apex`, `apex`, `flow`, `uv`, `clip` or `flow_clip` (see `inputs`), with a
             size of its own (`flow@28`) where it has one; or a function of the model options that returns this.
         recipe: how it is trained; None for models with a `fit` of their own.

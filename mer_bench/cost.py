@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mer_bench import catalog, trainer
+from mer_bench import catalog
 from mer_bench.contracts import Setting
 from mer_bench.fold import builder, data_of, one_thread, view_of
 
@@ -34,6 +34,8 @@ class Cost:
 
 def measure(task: str, setting: Setting, device: str) -> Cost:
     """Build a setting's model as a fold would, untrained, and ask it about one clip a few times."""
+    from mer_bench import trainer  # with torch, which a report should not wait for
+
     classes = len(catalog.task(task).classes)
     with trainer.seeded("cost"), one_thread():
         model = builder(setting, classes)()

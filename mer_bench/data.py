@@ -30,6 +30,10 @@ def add(
         Path | None,
         typer.Option(help="A corpus of your own: CSV with subject, clip, onset, apex, offset, label, folder."),
     ] = None,
+    mends: Annotated[
+        Path | None,
+        typer.Option(help="Corrections of your own: CSV with clip, column, value, reason."),
+    ] = None,
 ) -> None:
     """Tell where a corpus was unpacked, or bring your own."""
     from mer_bench import cache
@@ -37,13 +41,27 @@ def add(
     if sheet is not None:
         if path is not None:
             raise UsageError("give a PATH or --sheet, not both: frames are looked for beside the sheet")
+        if mends is not None:
+            raise UsageError("correct your own sheet: --mends is for corpora of the project")
         name, path = _own_sheet(name, sheet)
     elif path is None:
         raise UsageError(f"mer-bench data add {name} needs the folder of the release, or --sheet FILE")
     elif name.endswith(".py"):
         name = _own_plugin(Path(name))
     typer.echo(f"{name}: {cache.add(name, path)}")
+    if mends is not None:
+        typer.echo(_own_mends(name, mends.expanduser()))
     typer.echo(f"hold it against what is known of it with: mer-bench data check {name}", err=True)
+
+
+def _own_mends(name: str, file: Path) -> str:
+    """Keep corrections that match the release; returns what to say."""
+    from mer_bench import cache, catalog, clips, own
+
+    found, dataset = own.mends(file), catalog.dataset(name)
+    clips.mend(clips.mend(dataset.read_annotations(cache.root(name)), dataset.mends), found)
+    cache.write_text(catalog.mends_file(name), file.read_text(encoding="utf-8"))
+    return f"{len(found)} mends of your own: ask for {name}:{catalog.OWN_MENDS}, or a task of it likewise"
 
 
 def _own_sheet(name: str, sheet: Path) -> tuple[str, Path]:

@@ -9,13 +9,12 @@ what is said of held-out subjects comes from a finished result.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mer_bench import accounts, importance, landscapes, lanes, pages, portraits, prose, racing
+from mer_bench import accounts, importance, landscapes, lanes, pages, particulars, portraits, prose, racing
 from mer_bench.cells import Table
 from mer_bench.figures import MOST_KNOBS, Figure
 from mer_bench.importance import FEW, LEAST, Knob, Weight
@@ -99,10 +98,10 @@ def page(ledger: Ledger) -> Page:
         chose=_chose(ledger),
         tables={name: table for name, table in made.items() if table.rows},
         warning=_warning(ledger, weights),
-        failures=_failures(ledger.tried),
-        commands=accounts.commands(ledger),
-        facts=accounts.facts(ledger),
-        published=accounts.published(ledger),
+        failures=accounts.failures(ledger.tried),
+        commands=particulars.commands(ledger),
+        facts=particulars.facts(ledger),
+        published=particulars.published(ledger),
     )
 
 
@@ -236,18 +235,6 @@ def _chose(ledger: Ledger) -> list[Figure]:
     said = f"Which trial each fold's own validation subjects chose under {rule}; one block a fold."
     said += f" {len(rows) - MOST_VOTES} more trials have one fold or few each." if len(rows) > MOST_VOTES else ""
     return [Figure("votes", landscapes.votes(rows[:MOST_VOTES], len(choices)), said)]
-
-
-def _failures(tried: Sequence[Tried]) -> list[tuple[int, str]]:
-    """(how many, the first one's reason), errors alike but for numbers taken together, most frequent first."""
-    first: dict[str, str] = {}
-    kinds: Counter[str] = Counter()
-    for one in tried:
-        if one.state == FAIL:
-            kind = re.sub(r"\d+", "#", one.reason)
-            first.setdefault(kind, f"trial {one.number}: {one.reason or 'no reason on record'}")
-            kinds[kind] += 1
-    return [(count, first[kind]) for kind, count in kinds.most_common(12)]
 
 
 def listing(ledgers: Sequence[Ledger], links: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -73,6 +73,13 @@ def from_eyes(left: np.ndarray, right: np.ndarray) -> Alignment:
     return _alignment(np.column_stack([rotation, shift]), found=True)
 
 
+def eyes(alignment: Alignment) -> np.ndarray:
+    """((x, y), (x, y)): where in the image the eyes on the left and on the right are brought from."""
+    matrix, side = np.array(alignment.matrix), RIGHT - LEFT
+    there = np.array([[-0.5 - LEFT, -TOP], [0.5 - LEFT, -TOP]]) / side
+    return np.asarray((there - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T)
+
+
 def centred(image: np.ndarray) -> Alignment:
     """The largest square in the middle of an image, for clips whose face is not found."""
     height, width = image.shape[:2]

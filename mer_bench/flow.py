@@ -53,8 +53,17 @@ def vectors(onset: np.ndarray, apex: np.ndarray, size: int) -> np.ndarray:
 
 def field(onset: np.ndarray, apex: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """u, v (WORKING, WORKING) float32 in pixels, by DIS at its medium preset (Kroeger et al. 2016)."""
+    return _solved(_grey(onset), _grey(apex))
+
+
+def between(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """u, v in pixels of two BGR crops at their own size."""
+    return _solved(cv2.cvtColor(before, cv2.COLOR_BGR2GRAY), cv2.cvtColor(after, cv2.COLOR_BGR2GRAY))
+
+
+def _solved(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with _one_thread():
-        flow = cv2.DISOpticalFlow.create(PRESET).calc(_grey(onset), _grey(apex), None)  # type: ignore[call-overload]
+        flow = cv2.DISOpticalFlow.create(PRESET).calc(before, after, None)  # type: ignore[call-overload]
     return flow[..., 0], flow[..., 1]
 
 

@@ -38,6 +38,7 @@ class Training:
         bf16, channels_last: the probe's answer.
         device: cpu, cuda or mps.
         stop_after: refits stop the schedule after this epoch.
+        code: hash of the method's file, which must not change while it is trained; empty if nobody looks.
     """
 
     task: str
@@ -50,6 +51,11 @@ class Training:
     channels_last: bool = False
     device: str = "cpu"
     stop_after: int | None = None
+    code: str = ""
+
+
+class Edited(MerBenchError):  # noqa: N818
+    """The method's file is not what it was when the command began."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,12 @@ def train(training: Training) -> Finished:
     """Run one training.
 
     Raises:
+        Edited: the method's file was edited meanwhile: folds of two methods make no number.
         MerBenchError: the model's answer has the wrong shape.
     """
+    if training.code and catalog.fingerprint(training.setting.model) != training.code:
+        name = catalog.split(training.setting.model)[0]
+        raise Edited(f"{name} was edited while it is trained; put it back, or start anew with what it is now")
     task = catalog.task(training.task)
     return train_on(training, view_of(training.task, training.setting.view), len(task.classes), task.fold, task.tested)
 
@@ -124,9 +134,12 @@ def on_device(data: inputs.Inputs, jitter: float, after_apex: bool, device: str)
 
 @functools.lru_cache(maxsize=8)
 def described(data: inputs.Inputs, classes: int, question: str) -> Mapping[str, np.ndarray]:
-    """What a classical model is shown of every clip, each described once and by itself; `question` is its setting."""
+    """What a classical model is shown of all clips: each described once and by itself, or their inner products.
+
+    `question` is the model's setting.
+    """
     model = builder(Setting.from_dict(json.loads(question)), classes)()
-    return classical.described(model, data.arrays)
+    return classical.prepared(model, data.arrays)
 
 
 def forget() -> None:
@@ -187,7 +200,7 @@ def _fit_classical(
     arrays = described(data, classes, json.dumps(training.setting.as_dict(), sort_keys=True))
 
     def shown(rows: np.ndarray) -> dict[str, np.ndarray]:
-        return {key: np.asarray(array[rows]) for key, array in arrays.items()}
+        return classical.part(arrays, rows, fold.train)
 
     labels, said = data.clips["label"].to_numpy().astype(np.int64), []
     with trainer.seeded(training.task, training.seed, training.fold, "fit"):

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import clips
+from mer_bench import clips, coding, sheets
 from mer_bench.contracts import MerBenchError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -34,6 +34,43 @@ class Numbering:
     template: str
     numbers: tuple[int, ...]
     remark: str = ""
+
+
+def table(
+    root: Path,
+    corpus: str,
+    sheet: Sequence[str],
+    layouts: Sequence[str],
+    default: str,
+    *,
+    prefix: str,
+    width: int,
+    fps: float | None,
+    synonyms: Mapping[str, str] | None = None,
+    named: str = "",
+) -> pl.DataFrame:
+    """TABLE 1 of a release with one sheet, whose clips lie in folders named by `subject`, `clip` and `emotion`.
+
+    Args:
+        root: the corpus's folder.
+        corpus: its name.
+        sheet: patterns of the sheet's file name, see `sheets.find`.
+        layouts, default: see `templates`.
+        prefix, width: of subjects, see `coding.subject`.
+        fps, synonyms: see `coding.clip`.
+        named: how a clip's name begins (`S{subject}-`); one that does not is remarked upon.
+    """
+    found, fields = [], []
+    for row in sheets.rows(sheets.find(root, corpus, *sheet)):
+        subject, name = coding.subject(row, prefix, width), row.cells["clip"]
+        one = coding.clip(corpus, subject, name, row, fps=fps, synonyms=synonyms)
+        begins = named.format(subject=subject)
+        if not name.upper().startswith(begins.upper()):
+            who = begins.strip("_-")
+            one["remarks"] = [*one["remarks"], f"the name {name} is not one of subject {who}"]  # type: ignore[misc]
+        found.append(one)
+        fields.append({"subject": subject, "clip": name, "emotion": str(one["emotion"])})
+    return placed(root, found, layouts, fields, default)
 
 
 def templates(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mer_bench import answers, catalog, fold, inputs, loso, selection, splits, tracking
+from mer_bench import answers, attachments, catalog, fold, inputs, loso, selection, splits, tracking
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.ready import Ready, Tick, prepare
@@ -67,7 +67,7 @@ def run(
         chosen = {selection.GIVEN: selection.of_run(selection.GIVEN, place / "all", None)}
         result = answers.result("run", ready, question, chosen, Found(ready.cost()))
         result = replace(result, model=name, setting_name=f"weights {digest[:8]} as given, not trained here")
-        ready.tracker.finish(run_id, result, place)
+        attachments.finish(ready.tracker, run_id, result, place, chosen)
     return Answer(run_id, result, place, chosen)
 
 

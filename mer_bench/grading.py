@@ -49,7 +49,7 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
         classes: class names in label order.
 
     Raises:
-        MerBenchError: a clip was not predicted.
+        MerBenchError: a clip was not predicted, or was tested under another label than it has.
     """
     rows, size = chosen.rows, len(classes)
     for _, part in rows.group_by("seed"):
@@ -58,6 +58,7 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
             raise MerBenchError(
                 f"rule {rule}: {len(missing)} clips have no prediction, {missing[:1]} first; run it again"
             )
+    _same_truth(rule, rows, clips)
     counts, names = by_subject(rows, size)
     corpora = _corpora(names, clips)
     interval = _interval(counts, metrics.uf1, corpora)
@@ -90,6 +91,17 @@ def grade(rule: str, chosen: Chosen, clips: pl.DataFrame, classes: Sequence[str]
         for _, part in rows.group_by("seed", maintain_order=True)
     ]
     return score, float(np.mean(chances))
+
+
+def _same_truth(rule: str, rows: pl.DataFrame, clips: pl.DataFrame) -> None:
+    """Raise unless rows hold the labels that the task's clips have: another sheet, here or on a node, may differ."""
+    both = rows.join(clips.select("clip", pl.col("label").alias("truth")), on="clip")
+    other = sorted(set(both.filter(pl.col("label") != pl.col("truth"))["clip"]))
+    if other:
+        raise MerBenchError(
+            f"rule {rule}: {len(other)} clips, {other[:1]} first, were tested under other labels than the sheets here "
+            "have; use one release everywhere and run it again"
+        )
 
 
 def _trained_on(rule: str, chosen: Chosen) -> str:

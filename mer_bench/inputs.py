@@ -87,10 +87,11 @@ def load(task: str, view: str, *, tick: Tick | None = None) -> Inputs:
     if lost:
         raise MerBenchError(f"{lost[0]}: onset, apex or offset is blank; add a Mend")
     rows = np.array([row_of[clip] for clip in chosen["clip"]])
-    names = sorted(file.stem for file in folders[0].glob("*.npy"))
-    arrays = {name: _gather([np.load(f / f"{name}.npy", mmap_mode="r") for f in folders], rows) for name in names}
     unfound = {clip for part in stored for clip in part["unfound"]} & set(chosen["clip"])
     key = cache.key({"clips": chosen.select("clip", "label").rows(), "corpora": settings})
+    # by folder too: two releases of one corpus have the same key
+    place = cache.key({"clips": key, "folders": [folder.name for folder in folders]})
+    arrays = _arrays(folders, rows, cache.home() / "gathered" / f"{wanted}-{place[:16]}")
     return Inputs(chosen, arrays, key, tuple(sorted(unfound)))
 
 
@@ -193,10 +194,21 @@ def _clip(root: Path, view: View, row: Mapping[str, Any]) -> Clip:
     first = frames.read(root, row, row["onset"])
     alignment = faces.align(first)
 
-    def crop(number: int, size: int) -> np.ndarray:
-        return faces.crop(first if number == row["onset"] else frames.read(root, row, number), alignment, size)
+    def read(number: int) -> np.ndarray:
+        return first if number == row["onset"] else frames.read(root, row, number)
 
-    return _drawn(view, frames.numbers(row, view), row["onset"], crop), alignment.found
+    return of_clip(view, row, alignment, read), alignment.found
+
+
+def of_clip(
+    view: View, row: Mapping[str, Any], alignment: faces.Alignment, read: Callable[[int], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """One clip's arrays in a view, from `onset`, `apex` and `offset` and however its frames are read."""
+
+    def crop(number: int, size: int) -> np.ndarray:
+        return faces.crop(read(number), alignment, size)
+
+    return _drawn(view, frames.numbers(row, view), row["onset"], crop)
 
 
 def _drawn(
@@ -216,13 +228,30 @@ def _drawn(
     return {view.kind: (flow.vectors if view.kind == "uv" else flow.encode)(start, others[0], view.size)}
 
 
-def _gather(parts: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Rows of the parts laid end to end: a view of the file where they lie together in one part, else a copy."""
-    if len(parts) == 1 and len(rows) and (np.diff(rows) == 1).all():
-        return parts[0][rows[0] : rows[-1] + 1]
+def _arrays(folders: list[Path], rows: np.ndarray, gathered: Path) -> dict[str, np.ndarray]:
+    """Rows of the folders' arrays laid end to end, memory-mapped, so that all processes of a machine share one copy.
+
+    Where they lie together in one file they are a part of it; else they are written side by side, once.
+    """
+    names = sorted(file.stem for file in folders[0].glob("*.npy"))
+    parts = {name: [np.load(folder / f"{name}.npy", mmap_mode="r") for folder in folders] for name in names}
+    if len(folders) == 1 and len(rows) and (np.diff(rows) == 1).all():
+        return {name: part[rows[0] : rows[-1] + 1] for name, (part,) in parts.items()}
+
+    def build(staged: Path) -> None:
+        for name, pieces in parts.items():
+            _gather(pieces, rows, staged / f"{name}.npy")
+
+    folder = cache.publish(gathered, build)
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
+
+
+def _gather(parts: list[np.ndarray], rows: np.ndarray, file: Path) -> None:
+    """Write rows of the parts laid end to end."""
     ends = np.cumsum([len(part) for part in parts])
-    out = np.empty((len(rows), *parts[0].shape[1:]), parts[0].dtype)
+    shape = (len(rows), *parts[0].shape[1:])
+    out = np.lib.format.open_memmap(file, mode="w+", dtype=parts[0].dtype, shape=shape)
     for part, end in zip(parts, ends, strict=True):
         inside = (rows < end) & (rows >= end - len(part))
         out[inside] = part[rows[inside] - (end - len(part))]
-    return out
+    out.flush()

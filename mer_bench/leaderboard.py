@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ON_SCREEN = ("model", "rule", "UF1 [95 %]", "UAR", "accuracy", "optimism")
-IF_THEY_DIFFER = ("folds", "seeds", "trials")
+IF_THEY_DIFFER = ("seed SD", "folds", "seeds", "trials")
 
 
 class Line(NamedTuple):
@@ -52,6 +52,7 @@ def cells(row: dict[str, Any]) -> dict[str, str]:
         "model": row["model"],
         "rule": row["rule"] + strict + (" (unverified)" if row["rule"] in UNVERIFIED else ""),
         "UF1 [95 %]": f"{number(row['uf1'])} {bounds(row['low'], row['high'])}",
+        "seed SD": number(row["seed_sd"]),
         "UAR": number(row["uar"]),
         "accuracy": number(row["accuracy"]),
         "optimism": DASH if row["optimism"] is None else number(row["optimism"], signed=True),
@@ -102,7 +103,7 @@ def screen(results: Sequence[tuple[str, datetime, Result]]) -> RenderableType:
         shown = [*ON_SCREEN, *(column for column, found in values.items() if len(found) > 1)]
         common = [f"{column} {found[0]}" for column, found in values.items() if len(found) == 1]
         stars = "* trained without validation subjects." if any(_star(line) for line in lines) else ""
-        same = f"{', '.join(common).capitalize()}." if common else ""
+        same = f"{_capital(', '.join(common))}." if common else ""
         notes = " ".join(dict.fromkeys(line.cells["note"] for line in lines if line.cells["note"]))
         caption = Text(" ".join(filter(None, (section.facts, same, stars, section.banner, notes))))
         table = Table(title=Text(section.title), caption=caption, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -117,6 +118,11 @@ def screen(results: Sequence[tuple[str, datetime, Result]]) -> RenderableType:
             table.add_row(*(Text(seen[c]) for c in shown), style="yellow dim" if leaky else "", end_section=last)
         tables.append(table)
     return Group(*tables)
+
+
+def _capital(words: str) -> str:
+    """The first letter large, the others as they are."""
+    return words[:1].upper() + words[1:]
 
 
 def _star(line: Line) -> str:

@@ -211,7 +211,7 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
 
     The answer depends on the machine, so it is kept under the cache's home and asked once for a machine, a torch
     version, a setting and the method's code (an edited file may hold layers that a format breaks); two runs on one
-    machine train alike.
+    machine train alike, and so does a copy of a method under another name.
     """
     import torch
 
@@ -220,7 +220,8 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
     if setting.recipe is None:
         return trainer.Precision()
     about = {"device": device, "torch": torch.__version__, "machine": trainer.machine(device)}
-    asked = cache.key({"setting": setting.as_dict(), "code": catalog.fingerprint(setting.model), **about})
+    unnamed = {name: value for name, value in setting.as_dict().items() if name != "model"}
+    asked = cache.key({"setting": unnamed, "code": catalog.fingerprint(setting.model), **about})
     path = cache.home() / "probes" / f"{asked}.json"
     if not path.is_file():
         build = builder(setting, len(catalog.task(task).classes))

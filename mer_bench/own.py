@@ -6,6 +6,13 @@
 their file names, as `onset` and `offset` count them. Labels are the classes, in alphabetical order. A blank apex is
 filled in by the corpus's rule. What was read when the corpus was added is pinned: a sheet that changes later is another
 corpus.
+
+Corrections of one's own to a corpus of the project are kept apart from the project's: `mer-bench data add casme2 PATH
+--mends FILE` reads
+
+    clip, column, value, reason
+
+and `casme2:own-mends`, or a task as `casme2-5:own-mends`, is the corpus with them: another question, another name.
 """
 
 from __future__ import annotations
@@ -17,11 +24,13 @@ from pathlib import Path
 import polars as pl
 
 from mer_bench import clips, coding, folders, sheets
-from mer_bench.contracts import Dataset, MerBenchError, Task, UsageError
+from mer_bench.contracts import Dataset, Mend, MerBenchError, Task, UsageError
 
 COLUMNS = ("subject", "clip", "onset", "apex", "offset", "emotion", "folder", "action_units", "fps")
 REQUIRED = ("subject", "clip", "onset", "offset", "emotion", "folder")
 LICENCE = "your own"
+MENDS = ("clip", "column", "value", "reason")
+MENDABLE = ("onset", "apex", "offset", "emotion")
 
 
 def corpus(
@@ -90,3 +99,26 @@ def plugin(name: str, sheet: Path) -> str:
         f'"""{name}: made by `mer-bench data add {name} --sheet`; add it again when the sheet has changed."""\n\n'
         f"from mer_bench import own\n\nDATASET = own.corpus(\n    {name!r},\n{lines})\n"
     )
+
+
+def mends(file: Path) -> tuple[Mend, ...]:
+    """Corrections from a CSV of clip, column, value and reason.
+
+    Raises:
+        MerBenchError: it cannot be read, or a line names no clip, no reason, another column, or no frame number.
+    """
+    found = []
+    for number, line in enumerate(clips.read_sheet(file, MENDS).select(MENDS).rows(), 2):
+        clip, column, value, reason = ((cell or "").strip() for cell in line)
+        where = f"{file} row {number}"
+        if not clip or not reason:
+            raise MerBenchError(f"{where}: {'reason' if clip else 'clip'} is blank; fill it in")
+        if column not in MENDABLE:
+            raise MerBenchError(f"{where}: {clip} has no column {column!r} to mend; one of {', '.join(MENDABLE)}")
+        if column == "emotion":
+            found.append(Mend(clip, column, value.casefold(), reason))
+        elif value.isascii() and value.isdecimal() and len(value) < 10:
+            found.append(Mend(clip, column, int(value), reason))
+        else:
+            raise MerBenchError(f"{where}: {clip}'s {column} {value!r} is no frame number; correct it")
+    return tuple(found)

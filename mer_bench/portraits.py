@@ -49,7 +49,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str]) -> Markup:
         total = counts[row].sum()
         for column in range(size):
             share = float(counts[row, column] / total) if total else 0.0
-            x, middle = left + column * cell, "on" if share > 0.55 else "off"
+            x, middle = left + column * cell, "on" if share > 0.75 else "mid" if share > 0.55 else "off"
             percent = f"{100 * share:.0f} %"
             said = f"{name} said to be {classes[column]}: {plain_count(counts[row, column])} clips, {percent}"
             parts += [

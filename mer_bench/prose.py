@@ -77,6 +77,11 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
+def shown(low: float, high: float, p: float) -> bool:
+    """Whether a difference is shown: its interval excludes 0 and the test agrees at 5 %."""
+    return p < ALPHA and (low > 0 or high < 0)
+
+
 def verdict(
     difference: float, low: float, high: float, p: float, *, seed_noise: bool = False, same: bool = False
 ) -> str:
@@ -93,7 +98,7 @@ def verdict(
     """
     if same:
         return "no difference: both say the same about every clip"
-    found = p < ALPHA and (low > 0 or high < 0)
+    found = shown(low, high, p)
     if found and difference > 0:
         said = f"better by {number(difference)} UF1 {bounds(low, high)}"
     elif found:

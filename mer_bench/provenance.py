@@ -16,7 +16,7 @@ NAMED = ("mer-bench", "torch", "numpy", "scikit-learn")
 DECIDING = (
     "contracts", "seeds", "classical", "frames", "faces", "flow", "tim", "apex", "inputs", "splits", "metrics",
     "selection", "intervals", "bootstrap", "stats", "batches", "trainer", "fold", "grading", "space", "studies",
-    "trials", "racing", "proposer", "control",
+    "trials", "finals", "racing", "proposer", "control",
 )  # fmt: skip
 """Modules that decide what is trained, chosen and scored."""
 

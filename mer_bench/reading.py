@@ -32,6 +32,10 @@ NOTES = {
     "oracle-trial - nested-no-refit of the same study.",
     "strict, adaptive": "Strict: proposals were drawn before the study began, so no choice of what to try has seen a "
     "held-out subject. Adaptive: the search has met every subject as someone's validation subject.",
+    "folds": "Those done, of all. PARTIAL: some have no answer; such numbers stand last and are compared with nothing. "
+    "‡: there is something to know about this evaluation; it stands above the table and with the model.",
+    "mean of folds": "Each person's own UF1, averaged, as some papers print it. A class that a person does not show "
+    "counts as 0, so it lies below UF1 and is another number.",
     "trials": "Settings that a study tried. Numbers of unequally many trials are not a fair race (†).",
     "trained on": "All: every training subject of a fold; without validation: some were kept back to choose by.",
     "printed": "Most papers keep, for each test subject, the epoch that was best on that subject. Their numbers are "

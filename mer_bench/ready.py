@@ -36,6 +36,7 @@ class Ready:
     where: Cluster
     tracker: tracking.Tracker
     began: float
+    code: str
     data: Any = None
     formats: Mapping[str, bool] = field(default_factory=dict)
 
@@ -59,7 +60,7 @@ class Ready:
         """What is stored beside every answer."""
         return {
             "pinned": dict(self.space.pinned),
-            "code": catalog.fingerprint(self.space.model),
+            "code": self.code,
             "scale": self.scale_name,
             "seeds": self.seeds,
             "inputs": self.data.key,
@@ -77,7 +78,14 @@ class Ready:
         """One training for each seed and fold."""
         return [
             fold.Training(
-                self.task, self.setting, seed, name, validation=validation, device=self.device, **self.formats
+                self.task,
+                self.setting,
+                seed,
+                name,
+                validation=validation,
+                device=self.device,
+                code=self.code,
+                **self.formats,
             )
             for seed in range(self.seeds)
             for name in loso.folds(self.task, self.setting)
@@ -111,10 +119,31 @@ def prepare(
         MerBenchError: the store cannot be opened.
     """
     began = time.perf_counter()
-    searched = Space(placed(model), dict(settings or {}), placed(space))
-    known((scale,), SCALES, "scale")
     if seeds < 1:
         raise UsageError(f"--seeds {seeds}: at least one")
+    searched, size, setting = settled(model, task, settings, scale, published=published, space=space)
+    count, place = processes.workers(workers), usable(device)
+    where = Cluster(workers if address else count, address, gpus_per_trial, place)
+    code = catalog.fingerprint(searched.model)
+    return Ready(searched, task, scale, size, setting, place, seeds, where, tracking.open(), began, code)
+
+
+def settled(
+    model: str,
+    task: str,
+    settings: Mapping[str, Any] | None,
+    scale: str,
+    *,
+    published: bool = False,
+    space: str = "",
+) -> tuple[Space, Scale, Setting]:
+    """The names of a command settled, arguments as of `prepare`: what may be searched, at which scale, and the setting.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    searched = Space(placed(model), dict(settings or {}), placed(space))
+    known((scale,), SCALES, "scale")
     size = catalog.task(task).scale if scale == "task" else PAPER_SCALE
     setting = searched.setting(searched.default() if published else {}, size)
     settle = catalog.baseline(model).settle
@@ -122,9 +151,7 @@ def prepare(
         kept = {key: value for key, value in searched.pinned.items() if key.split(".")[-1] not in changed}
         searched = replace(searched, pinned={**kept, **changed})
         setting = searched.setting(searched.default() if published else {}, size)
-    count, place = processes.workers(workers), usable(device)
-    where = Cluster(workers if address else count, address, gpus_per_trial, place)
-    return Ready(searched, task, scale, size, setting, place, seeds, where, tracking.open(), began)
+    return searched, size, setting
 
 
 def files(setting: Setting) -> dict[str, str]:

@@ -22,8 +22,10 @@ from mer_bench import (
     catalog,
     finals,
     fold,
+    grading,
     inputs,
     loso,
+    metrics,
     predictions,
     processes,
     provenance,
@@ -33,10 +35,10 @@ from mer_bench import (
 )
 from mer_bench.contracts import MerBenchError, Setting, UsageError
 from mer_bench.ready import Tick, files, usable
-from mer_bench.scoring import KIND
 
 ALL, HELD, PASS, REFIT, TRIAL = "all", "held", "pass", "refit-", "trial-"
 SHOWN = 20
+SAME = 1e-9
 COMPARED: dict[str, Any] = {
     "pass": pl.String,
     "seed": pl.Int32,
@@ -111,15 +113,15 @@ def reproduce(run: str, *, trials: bool = False, workers: int | None = None, tic
     """
     found = find(run)
     tables = Path(run) if _is_folder(run) else tracking.open().tables_of(found.run_id)
-    if found.result.kind == KIND:
-        raise MerBenchError(f"run {found.run_id[:8]} holds predictions made elsewhere, which cannot be repeated here")
+    if set(found.result.rules) & set(selection.UNVERIFIED):
+        raise MerBenchError(f"run {found.run_id[:8]} is of what was made elsewhere, which cannot be repeated here")
     passes = _passes(found, tables, trials)
     if not passes:
         raise MerBenchError(f"{tables} holds no complete pass of run {found.run_id[:8]}; put its tables back")
     task, question = found.result.task, found.result.question
     usable(question["device"])
     fold.forget()
-    changed = _changed(found, passes) + _choices(found, tables, passes)
+    changed = _changed(found, passes) + _choices(found, tables, passes) + _numbers(found, passes)
     parts = []
     with tempfile.TemporaryDirectory(prefix="reproduce-") as place:
         for folder in passes:
@@ -274,6 +276,26 @@ def _chosen(
         asked = finals.Finals(tables, question["seed"], question["top"], found.result.seeds)
         return finals.choose(rule, folders, asked).choices
     return studies.chosen_by(rule, folders)
+
+
+def _numbers(found: tracking.Finished, passes: Sequence[Path]) -> list[str]:
+    """Rules whose recorded UF1 is not that of the stored predictions; rules of several passes are not asked."""
+    places, said = {_name(folder): folder for folder in passes}, []
+    ends = [end for folder in passes for end in predictions.record(folder)["folds"]]
+    lost = {end["fold"] for end in ends if end["diverged"]}
+    for rule, score in found.result.rules.items():
+        refits = [folder for name, folder in places.items() if name.rpartition("-")[0] == REFIT + rule]
+        if rule in selection.RUN_RULES:
+            rows = selection.of_run(rule, places.get(ALL), places.get(HELD)).without(lost).rows
+        elif len(refits) == 1 and not lost:
+            rows = selection.last(refits[0]).rows
+        else:
+            continue
+        counts, _ = grading.by_subject(rows, len(score.per_class))
+        now = float(metrics.uf1(counts.sum(0), absent="zero").mean())
+        if abs(now - score.uf1) > SAME:
+            said.append(f"CHANGED: UF1 of {rule} was recorded as {score.uf1:.4f}, the stored predictions say {now:.4f}")
+    return said
 
 
 def _named(tick: Tick | None, text: str) -> Tick | None:

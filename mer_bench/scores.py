@@ -215,8 +215,7 @@ def rows(results: Sequence[tuple[str, datetime, Result]]) -> pl.DataFrame:
             row = _row(run_id, started, result, rule)
             newest = kept.setdefault(tuple(row[name] for name in _SAME.split()), row)
             newest["older_runs"] += newest is not row
-    ordered = sorted(kept.values(), key=_order)
-    return pl.DataFrame(ordered, schema=ROWS)
+    return pl.DataFrame(sorted(kept.values(), key=_order), schema=ROWS)
 
 
 def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str, Any]:
@@ -231,8 +230,7 @@ def _row(run_id: str, started: datetime, result: Result, rule: str) -> dict[str,
         "notes": " ".join(result.notes),
         "setting": result.setting_name,
         "rule": rule,
-        "low": score.uf1_interval[0],
-        "high": score.uf1_interval[1],
+        **dict(zip(("low", "high"), score.uf1_interval, strict=True)),
         "chance": chance,
         "above_chance": score.uf1_interval[0] > chance,
         "seed_sd": score.uf1_sd,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, clips, grading, inputs, metrics, submissions, tracking
+from mer_bench import attachments, catalog, clips, grading, inputs, metrics, submissions, tracking
 from mer_bench.contracts import UsageError
 from mer_bench.scores import Result, RuleScore
 from mer_bench.selection import SELF_REPORTED, Chosen
@@ -115,7 +115,7 @@ def score(file: str | Path, task: str, *, partial: bool = False, add: str = "") 
         MerBenchError: the file's clips are missing, doubled, unknown or labelled otherwise; a class has no clip.
     """
     path, facts = Path(file), catalog.task(task)
-    if add in catalog.names("baseline"):
+    if catalog.split(add)[0].strip().casefold() in catalog.names("baseline"):
         raise UsageError(
             f"--add {add}: that is a method of the catalogue; choose another name for predictions made elsewhere"
         )
@@ -150,7 +150,7 @@ def score(file: str | Path, task: str, *, partial: bool = False, add: str = "") 
         versions={"mer-bench": importlib.metadata.version("mer-bench")},
         notes=notes,
     )
-    return Scored(result, len(table), notes, _record(result, rows) if add else "")
+    return Scored(result, len(table), notes, _record(result, Chosen(rows, rows)) if add else "")
 
 
 def _mean_of_folds(rows: pl.DataFrame, classes: int) -> float:
@@ -185,13 +185,13 @@ def _whole(there: pl.DataFrame, table: pl.DataFrame) -> int:
     return int((sizes["len"] == sizes["len_there"]).sum())
 
 
-def _record(result: Result, rows: pl.DataFrame) -> str:
+def _record(result: Result, chosen: Chosen) -> str:
     tracker = tracking.open()
     with tracker.run(f"{result.model} on {result.task}", KIND, result.model, result.task, result.question) as run_id:
         folder = tracking.tables() / run_id
         folder.mkdir(parents=True)
-        rows.write_parquet(folder / "predictions.parquet")
-        tracker.finish(run_id, result, folder)
+        chosen.rows.write_parquet(folder / "predictions.parquet")
+        attachments.finish(tracker, run_id, result, folder, {RULE: chosen})
     return run_id
 
 

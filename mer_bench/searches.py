@@ -226,6 +226,7 @@ def study_of(ready: Ready, asked: Options, folder: Path) -> studies.Study:
         inner_folds=asked.inner_folds,
         timeout=asked.trial_timeout,
         device=ready.device,
+        code=ready.code,
         **ready.formats,
     )
 

@@ -36,6 +36,7 @@ class Study:
         timeout: seconds after which a trial is given up, None for never.
         bf16, channels_last: the probe's answer for trial 0.
         device: cpu, cuda or mps.
+        code: hash of the method's file.
     """
 
     space: Space
@@ -52,6 +53,7 @@ class Study:
     bf16: bool = False
     channels_last: bool = False
     device: str = "cpu"
+    code: str = ""
 
     @property
     def strictness(self) -> str:
@@ -71,6 +73,7 @@ class Study:
             bf16=self.bf16,
             channels_last=self.channels_last,
             device=self.device,
+            code=self.code,
         )
 
 

@@ -29,6 +29,7 @@ def standings(board: Board) -> Table:
     columns: list[tuple[Column, Maker]] = [
         MODEL,
         (Column("uf1", "UF1 [95 %]"), lambda e: _score(e.result, e.rule)),
+        (Column("seed-sd", "seed SD"), lambda e: digits(e.result.rules[e.rule].uf1_sd)),
         (Column("rank", "rank"), _rank),
         (Column("rule", "rule", False), lambda e: Cell(_rule(e.result, e.rule), e.rule)),
         (Column("chance", "chance"), lambda e: digits(e.result.chance[e.rule])),
@@ -80,7 +81,6 @@ def metrics(board: Board) -> Table:
         (Column("accuracy-interval", "accuracy [95 %]"), _with_ends("accuracy")),
         (Column("weighted-f1", "weighted F1"), lambda e: digits(e.result.rules[e.rule].weighted_f1)),
         (Column("mean-of-folds", "mean of folds"), lambda e: digits(e.result.rules[e.rule].mean_of_folds_f1)),
-        (Column("seed-sd", "seed SD of UF1"), lambda e: digits(e.result.rules[e.rule].uf1_sd)),
     ]
     caption = (
         "The same predictions by other scores. Mean of folds: each person's own UF1, then averaged, as some papers do; "

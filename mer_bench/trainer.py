@@ -14,7 +14,7 @@ import math
 import platform
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mer_bench.batches import Data, batch
+from mer_bench.batches import Data, batch, draw
 from mer_bench.contracts import MerBenchError, Recipe
 from mer_bench.seeds import seed
 
 EVAL_BATCH = 256
+LONG, FEWEST = 20.0, 4
+"""A probe stops timing a format after so many seconds, but not before so many steps."""
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -120,6 +122,7 @@ def fit(
     names: tuple[str | int, ...],
     precision: Precision,
     stop_after: int | None = None,
+    told: Callable[[int, int], None] | None = None,
 ) -> Outcome:
     """Train on `rows[0]`, score `rows[1]` (validation) and `rows[2]` (test) after each epoch.
 
@@ -132,9 +135,11 @@ def fit(
         names: what this training is called; every random decision is seeded from it.
         precision: from `probe`.
         stop_after: stop the schedule after this epoch (refits).
+        told: called with (epochs done, epochs).
 
     Raises:
         Diverged: the loss, a validation clip's probability or a weight is not finite.
+        MerBenchError: the model changes its weights or buffers while it is scored.
     """
     device = data.labels.device.type
     with seeded(*names, "init"):
@@ -144,20 +149,47 @@ def fit(
         weights = class_weights(recipe, data.labels[train], classes)
         criterion = nn.CrossEntropyLoss(weight=weights, label_smoothing=recipe.label_smoothing)
         said: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for epoch in range(recipe.epochs if stop_after is None else stop_after + 1):
+        epochs = recipe.epochs if stop_after is None else stop_after + 1
+        for epoch in range(epochs):
             torch.manual_seed(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
             loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
-            # apart, so that not even the number of test clips can move a bit of what validation clips score
+            before = _tensors(model)
+            # apart, so that not even the number of test clips can move a bit of what validation clips score, or of what
+            # is drawn in the next epoch
             for kept, part in zip(said, scored, strict=True):
-                kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+                with seeded(*names, "score", epoch):
+                    kept.append(score(model, data, part, precision) if len(part) else torch.zeros(0, classes))
+            _unmoved(before, _tensors(model))
             # the last step may break the weights after the last loss was taken; test clips have no say in this
-            if not all(torch.isfinite(x).all() for x in (loss, said[0][-1], *model.parameters())):
+            if not finite([loss, said[0][-1], *model.parameters()]):
                 where = f"epoch {epoch} of {'/'.join(map(str, names))}"
                 raise Diverged(f"loss is {loss.item()}, or a weight is not finite, in {where}; lower lr={recipe.lr:g}")
+            if told:
+                told(epoch + 1, epochs)
     validation, test = (torch.stack(part).cpu().numpy() for part in said)
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     return Outcome(validation, spoken(test), digest(state), state)
+
+
+@torch.no_grad()
+def finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether every number of all tensors is one; waits for the device once."""
+    return math.isfinite(nn.utils.get_total_norm([x for x in tensors if x.numel()], math.inf))
+
+
+def _tensors(model: nn.Module) -> dict[str, tuple[Tensor, int]]:
+    """A model's weights and buffers, and how often each was written to."""
+    return {name: (x, x._version) for name, x in model.state_dict(keep_vars=True).items()}
+
+
+def _unmoved(before: Mapping[str, tuple[Tensor, int]], after: Mapping[str, tuple[Tensor, int]]) -> None:
+    """Raise unless they are the same tensors, untouched: what scoring leaves in a model, test clips have taught it."""
+    for name, (x, writes) in after.items():
+        if name not in before or before[name][0] is not x or before[name][1] != writes:
+            raise MerBenchError(
+                f"the model changes {name} while it is scored on test clips; change it in training alone"
+            )
 
 
 def spoken(test: np.ndarray) -> np.ndarray:
@@ -197,11 +229,13 @@ def _epoch(
     model.train()
     order = train[torch.randperm(len(train), generator=generator).to(train.device)]
     parts = cut(order, recipe.batch_size)
+    sizes = [len(part) for part in parts]
+    draws = torch.split(draw(data, recipe, sizes, generator).to(train.device), sizes, 1)
     total = torch.zeros((), device=train.device)
-    for i, part in enumerate(parts):
+    for i, (part, drawn) in enumerate(zip(parts, draws, strict=True)):
         for group in steps.param_groups:
             group["lr"] = learning_rate(recipe, epoch, i / len(parts))
-        inputs = {k: precision.lay(x) for k, x in batch(data, part, recipe, generator).items()}
+        inputs = {k: precision.lay(x) for k, x in batch(data, part, recipe, drawn).items()}
         with precision.autocast(train.device.type):
             logits = model(**inputs)
         loss = criterion(logits.float(), data.labels[part])
@@ -278,4 +312,7 @@ def _time_steps(
         generator = torch.Generator().manual_seed(step)
         _epoch(model, stepper, criterion, data, rows, one, 0, generator, precision).item()
         times.append(time.perf_counter() - began)
-    return sorted(times[steps // 4 :])[len(times[steps // 4 :]) // 2]
+        if len(times) >= FEWEST and sum(times) > LONG:
+            break
+    kept = sorted(times[len(times) // 4 :])
+    return kept[len(kept) // 2]

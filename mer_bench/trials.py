@@ -28,7 +28,7 @@ from typing import Any
 
 from mer_bench import cache, loso, predictions, selection
 from mer_bench.contracts import MerBenchError
-from mer_bench.fold import Finished, Training, train, view_of
+from mer_bench.fold import Edited, Finished, Training, train, view_of
 from mer_bench.studies import Study
 
 COMPLETE, PRUNED, FAIL = "COMPLETE", "PRUNED", "FAIL"
@@ -155,7 +155,7 @@ def _trained(study: Study, number: int, training: Training) -> Finished:
     try:
         return train(training)
     except (Exception, SystemExit) as error:
-        if study.racing:
+        if study.racing or isinstance(error, Edited):
             raise
         cache.write_text(folder(study, number) / ERROR, traceback.format_exc())
         return Finished(training, {}, "", 0.0, diverged=f"{type(error).__name__}: {error}")
@@ -167,7 +167,7 @@ def _place(study: Study, number: int, place: int) -> Path:
 
 def _claim(note: Path, worker: str) -> int | None:
     """Take a fold; how often this worker took it before and never finished, None if another one has it."""
-    if cache.write_new(note, f"{worker}\n"):
+    if cache.write_new(note, f"{worker}\n", flush=False):
         return 0
     before = note.read_text().splitlines()
     if before[0] != worker:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mer_bench import cache, tracking
-from mer_bench.contracts import UsageError
+from mer_bench import cache, loso, tracking
+from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.prose import duration, number
 
 if TYPE_CHECKING:
@@ -194,8 +195,9 @@ def _after(folder: Path, trainings: int) -> Iterator[tuple[str, int, int]]:
     if again:
         yield "folds of finalists", again, 0
     for part in sorted(folder.glob("refit-*.folds")):
-        done = sum(len(json.loads(path.read_text())["folds"]) for path in part.glob("*/pass.json"))
-        yield " ".join(part.name.removesuffix(".folds").split("-")[:-1]), done, trainings
+        with suppress(MerBenchError):  # it ends this very moment, and its parts are joined
+            done = len(loso.kept_in(part))
+            yield " ".join(part.name.removesuffix(".folds").split("-")[:-1]), done, trainings
 
 
 def drawn(now: Standing, width: int = 100) -> RenderableType:

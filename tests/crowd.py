@@ -179,7 +179,7 @@ def kill_node(found, node, place):
     found.remove_node(node, allow_graceful=False)
 
 
-def until(said, seconds=120.0):
+def until(said, seconds=300.0):
     """Wait until something is so."""
     end = time.monotonic() + seconds
     while not said():

@@ -77,14 +77,33 @@ def trial(study, number, values, state=trials.COMPLETE, folds=None, reason="", s
     return trials.close(study, number, state, reason) if state else None
 
 
-def run(study, fates=(), sizes=SIZES, **kept):
-    """Propose and write all trials; `fates` says of each how it ends: (state, folds, reason), finished by default."""
+def quick(study, number, values, state=trials.COMPLETE, folds=None, reason="", sizes=SIZES):
+    """As `trial`, all folds written at once."""
+    rng, table = np.random.default_rng([study.seed, number]), clips(sizes)
+    count = len(study.folds) if folds is None else folds
+    trials.propose(study, number, values)
+    done = [finished_fold(study, place, values, table, rng, skill(values)) for place in range(count)]
+    score = 0.0
+    if done:
+        loso.write(trials.passed(study, number), done, {"trial": number, "values": values})
+        score = selection.inner_uf1(trials.passed(study, number))
+    end = trials.Ended(number, values, state, reason, score, count, 0.5 * count)
+    (trials.folder(study, number) / "ended.json").write_text(json.dumps(asdict(end)))
+    return end
+
+
+def run(study, fates=(), sizes=SIZES):
+    """Propose and write all trials; `fates` says of each how it ends: (state, folds, reason), finished by default.
+
+    Trial 0 and those that have not ended are written fold by fold, the others at once.
+    """
     shelf.introduce(study, "tiny")
     asking, fates = proposer.Proposer(study), dict(fates)
     for number in range(study.trials):
         _, values = asking.next()
         state, folds, reason = fates.get(number, (trials.COMPLETE, None, ""))
-        end = trial(study, number, values, state, folds, reason, sizes, **kept)
+        write = quick if number and state else trial
+        end = write(study, number, values, state, folds, reason, sizes)
         if end:
             asking.tell(end)
 
@@ -123,14 +142,13 @@ def concluded(study, sizes=SIZES, **changes):
 
 def on_record(study, done=True, trials_asked=None, **asked):
     """Write `study.json` as a search does; the run's id."""
-    from mer_bench import searches
-
     published = {"model": "tiny", "options": {"hidden": 6}, "recipe": {"epochs": EPOCHS, "lr": 0.01}}
     what = {"sampler": study.sampler, "seed": study.seed, "racing": study.racing, "inner_folds": 1, "pinned": {}}
     what |= {"published": published, "scale": "task", "space": "6620a180", "device": "cpu", **asked}
     run_id = "ab" * 16
-    book = searches.Book(study.folder / "study.json", what, {})
-    book._write({"sought": {"run_id": run_id, "done": done, "trials": trials_asked or study.trials}})
+    runs = {"sought": {"run_id": run_id, "done": done, "trials": trials_asked or study.trials}}
+    study.folder.mkdir(parents=True, exist_ok=True)
+    (study.folder / "study.json").write_text(json.dumps({"question": what, "runs": runs}))
     return run_id
 
 
@@ -140,16 +158,3 @@ def recorded(folder, fates=(), sizes=SIZES, **changes):
     run(study, fates, sizes)
     found = concluded(study, sizes)
     return study, Finished(on_record(study), datetime(2025, 1, 2, 3, 4, tzinfo=UTC), found)
-
-
-def quick(study, number, values, table, folds, state=trials.COMPLETE, reason=""):
-    """As `trial`, all folds written at once: for studies of many trials."""
-    rng = np.random.default_rng([study.seed, number])
-    trials.propose(study, number, values)
-    done = [finished_fold(study, place, values, table, rng, skill(values)) for place in range(folds)]
-    score = 0.0
-    if done:
-        loso.write(trials.passed(study, number), done, {"trial": number, "values": values})
-        score = selection.inner_uf1(trials.passed(study, number))
-    end = trials.Ended(number, values, state, reason, score, folds, 0.5 * folds)
-    (trials.folder(study, number) / "ended.json").write_text(json.dumps(asdict(end)))

@@ -142,3 +142,31 @@ def test_ststnet_reads_strain_first_and_joins_its_streams_in_order() -> None:
     joined = nn.AvgPool2d(2)(torch.cat(streams, 1))
     assert joined.shape == (CLIPS, 16, 5, 5)
     torch.testing.assert_close(model(flow), model.fc(joined.reshape(CLIPS, 400)))
+
+
+def test_ststnet_s_joined_streams_train_as_three() -> None:
+    """Logits, gradients and running statistics against streams one after the other, over two steps, in float64."""
+    build = _case("ststnet").build
+    torch.manual_seed(0)
+    joined, apart = build().double().train(), build().double().train()
+    joined.dropout = apart.dropout = 0.0
+    apart.load_state_dict(joined.state_dict())
+
+    def one_by_one(flow: torch.Tensor) -> torch.Tensor:
+        picture, streams = flow.flip(1), []
+        for i in (1, 2, 3):
+            hidden = getattr(apart, f"bn{i}")(torch.relu(getattr(apart, f"conv{i}")(picture)))
+            streams.append(nn.functional.max_pool2d(hidden, 3, 3, 1))
+        return apart.fc(nn.functional.avg_pool2d(torch.cat(streams, 1), 2).flatten(1))
+
+    flow = 255 * torch.rand(6, 3, 28, 28, dtype=torch.float64)
+    for _ in range(2):
+        answers = joined(flow), one_by_one(flow)
+        torch.testing.assert_close(*answers)
+        for model, said in zip((joined, apart), answers, strict=True):
+            model.zero_grad()
+            nn.functional.cross_entropy(said, torch.arange(6) % CLASSES).backward()
+        for (name, ours), theirs in zip(joined.named_parameters(), apart.parameters(), strict=True):
+            torch.testing.assert_close(ours.grad, theirs.grad, msg=name)
+    for name, value in apart.state_dict().items():
+        torch.testing.assert_close(joined.state_dict()[name], value, msg=name)

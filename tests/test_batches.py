@@ -357,3 +357,39 @@ def test_augmentation_depends_on_the_generator_alone():
     torch.manual_seed(2)
     assert torch.equal(first, batches.batch(data, rows(data), recipe, generator(5))["apex"])
     assert not torch.equal(first, batches.batch(data, rows(data), recipe, generator(6))["apex"])
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.2])
+def test_numbers_drawn_ahead_are_those_of_one_batch_after_the_other(jitter):
+    data = colours(20, near=True, reach=(2, 3, 1))
+    recipe = Recipe(jitter=jitter, flip=0.5, rotate=10, shift=0.1, colour=0.1)
+    parts = [torch.arange(7), torch.arange(7, 18), torch.arange(18, 20)]
+    one_by_one, sizes = generator(5), [len(part) for part in parts]
+    ahead = torch.split(batches.draw(data, recipe, sizes, generator(5)), sizes, 1)
+    for part, drawn in zip(parts, ahead, strict=True):
+        wanted = batches.batch(data, part, recipe, one_by_one)
+        found = batches.batch(data, part, recipe, drawn)
+        assert all(torch.equal(wanted[key], found[key]) for key in wanted)
+
+
+@pytest.mark.parametrize("size", [(5, 5), (4, 7)])
+def test_a_plane_is_affine_grids(size):
+    height, width = size
+    theta = torch.randn(3, 2, 3, generator=generator())
+    wanted = torch.nn.functional.affine_grid(theta, [3, 1, height, width], align_corners=False)
+    x, y = batches._centres(width, theta.device), batches._centres(height, theta.device)[:, None]
+    found = torch.stack([batches._plane(x, y, *theta[:, row].unbind(1)) for row in range(2)], 3)
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("key", ["onset", "flow", "uv", "clip", "flow_clip"])
+def test_a_cpu_reads_a_view_where_it_is(key, tmp_path):
+    """No copy in a process: what is on disk is mapped, and shared by all that map it."""
+    data, stored = moving("apex" if key == "onset" else key) if key != "flow" else (flows(), None)
+    stored = np.zeros((6, SIZE, SIZE, 3), np.uint8) if stored is None else stored
+    np.save(tmp_path / "view.npy", stored)
+    mapped = np.load(tmp_path / "view.npy", mmap_mode="r")
+    (name,) = data.pictures
+    again = batches.load({name: mapped}, np.zeros(6), np.zeros((6, 3), np.int64), "cpu")
+    assert again.pictures[name].data_ptr() == mapped.ctypes.data
+    assert batches.batch(again, rows(again))[name].is_contiguous()

@@ -42,7 +42,7 @@ def study(tmp_path_factory):
         toy.install(patch, toy.corpus(signal=0, sizes=sizes))
         patch.setattr("mer_bench.predictions._flush", lambda path: None)
         fates = {3: (trials.PRUNED, 3, "worse"), 5: (trials.FAIL, 0, WILD)}
-        made, found = inv.recorded(folder, fates, sizes, trials=12, sampler="tpe", racing=True)
+        made, found = inv.recorded(folder, fates, sizes, trials=10, sampler="tpe", racing=True)
         one = replace(shelf.read(made.folder, [found]), model=WILD, task=WILD)
     (link,) = dossier.write([one], folder, "leaderboard.html").values()
     return folder / link

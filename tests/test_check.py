@@ -37,6 +37,11 @@ SAID = {
     "unseeded": [("weights obey", "two trainings under one seed differ (fc.weight): some randomness comes from else")],
     "keeps_state": [
         ("judges each", "its forward keeps state between clips"),
+        ("keeps nothing", "changes mean while it is scored on test clips"),
+    ],
+    "keeps_a_number": [
+        ("judges each", "its forward keeps state between clips"),
+        ("its weights are all", "its answers depend on more than its state dict"),
         ("never learns", "with half of them repainted, its weights are other ones"),
     ],
     "hidden_weights": [("its weights are all", "its answers depend on more than its state dict")],

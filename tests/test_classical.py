@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import toy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import softmax
+from sklearn.linear_model import RidgeClassifier
 from sklearn.svm import SVC
 
 from mer_bench import catalog, classical, fold, predictions, splits
@@ -128,3 +131,124 @@ def test_a_single_class_is_certain() -> None:
     model = classical.Ranked(3, SVC(kernel="linear"))
     model.fit(np.zeros((4, 2)), np.full(4, 2))
     assert np.array_equal(model.predict_proba(np.zeros((2, 2))), [[0, 0, 1]] * 2)
+
+
+LINEAR = {"ridge_flow": "flow", "flow_svm": "flow", "bi_woof": "uv", "lbp_top": "clip"}
+
+
+def dual_ridge(alpha: float) -> Any:
+    return catalog.load("baseline", catalog.folder("baseline") / "ridge_flow.py").DualRidge(alpha)
+
+
+def decided(classifier: Any, values: np.ndarray, labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    said = classifier.fit(values, labels).decision_function(others)
+    return np.stack([-said, said], 1) if said.ndim == 1 else said
+
+
+def dual_decided(alpha: float, values: np.ndarray, labels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    model = dual_ridge(alpha)
+    model.fit(values @ values.T, labels)
+    said = model.decision_function(others @ values.T)
+    return np.stack([-said, said], 1) if said.ndim == 1 else said
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    clips=st.integers(4, 60),
+    features=st.integers(1, 90),
+    classes=st.integers(2, 5),
+    alpha=st.sampled_from([0.1, 1.0, 300.0]),
+    kind=st.sampled_from(["normal", "whole", "twice", "still", "few"]),
+)
+def test_ridge_on_products_is_scikit_learns(
+    seed: int, clips: int, features: int, classes: int, alpha: float, kind: str
+) -> None:
+    """Also where clips are equal, nothing moves, classes are rare or missing, or features are fewer than clips."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(classes, clips, p=rng.dirichlet(np.ones(classes)))
+    labels[:2] = 0, classes - 1
+    values, others = rng.normal(1, 2, (2, clips, features))
+    if kind == "whole":
+        values, others = values.round(), others.round()
+    if kind == "twice":
+        values[1::2], others = values[: len(values[1::2])], values
+    if kind == "still":
+        values, others = np.zeros_like(values), np.zeros_like(others)
+    if kind == "few":
+        values[:, 1:] = others[:, 1:] = 3.0
+    found = dual_decided(alpha, values, labels, others)
+    oracle = RidgeClassifier(alpha=alpha, class_weight="balanced")
+    wanted = decided(oracle, values, labels, others)
+    np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-9)
+    first, second = np.sort(wanted, 1)[:, -1], np.sort(wanted, 1)[:, -2]
+    clear = first - second > 1e-8
+    assert np.array_equal(found.argmax(1)[clear], wanted.argmax(1)[clear])
+    if kind == "still":  # nothing but the intercept: a tie of all classes, and the same bits break it
+        assert np.array_equal(found, wanted)
+
+
+def shown(name: str, count: int = 24, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    if LINEAR[name] == "uv":
+        return {"uv": rng.normal(size=(count, 30, 30, 2)).astype(np.float32)}
+    shape = (count, 28, 28, 3) if LINEAR[name] == "flow" else (count, 10, 30, 30)
+    return {LINEAR[name]: rng.integers(0, 256, shape, np.uint8)}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("classes", [1, 2, 3])
+def test_products_and_features_give_the_same_probabilities(name: str, classes: int) -> None:
+    """Leaving one subject of three out, as the harness does it, against a fit on bare arrays."""
+    build, arrays, labels = catalog.baseline(name).model, shown(name), np.arange(24) % classes
+    kept = classical.prepared(build(num_classes=3), arrays)
+    assert list(kept) == [classical.PRODUCTS]
+    for subject in range(3):
+        train, test = np.flatnonzero(np.arange(24) // 8 != subject), np.flatnonzero(np.arange(24) // 8 == subject)
+        ours, plain = build(num_classes=3), build(num_classes=3)
+        ours.fit(classical.part(kept, train, train), labels[train])
+        plain.fit({key: array[train] for key, array in arrays.items()}, labels[train])
+        found = ours.predict_proba(classical.part(kept, test, train))
+        wanted = plain.predict_proba({key: array[test] for key, array in arrays.items()})
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+        assert np.array_equal(found.argmax(1), wanted.argmax(1))
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_a_clip_s_pixels_are_in_its_own_products_alone(name: str) -> None:
+    arrays = shown(name)
+    before = classical.prepared(catalog.baseline(name).model(num_classes=3), arrays)[classical.PRODUCTS]
+    changed = {key: array.copy() for key, array in arrays.items()}
+    next(iter(changed.values()))[5] = 7
+    after = classical.prepared(catalog.baseline(name).model(num_classes=3), changed)[classical.PRODUCTS]
+    others = np.arange(24) != 5
+    assert np.array_equal(before[np.ix_(others, others)], after[np.ix_(others, others)])
+    assert not np.array_equal(before[5], after[5])
+
+
+def test_a_fit_is_shown_the_products_of_its_own_clips_alone() -> None:
+    arrays = {classical.PRODUCTS: np.arange(25.0).reshape(5, 5), "flow": np.arange(5)}
+    found = classical.part(arrays, np.array([1, 3]), np.array([0, 2, 4]))
+    assert found[classical.PRODUCTS].tolist() == [[5, 7, 9], [15, 17, 19]] and found["flow"].tolist() == [1, 3]
+
+
+def test_products_of_very_many_clips_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classical, "MOST_PRODUCTS", 23)
+    kept = classical.prepared(catalog.baseline("ridge_flow").model(num_classes=3), shown("ridge_flow"))
+    assert list(kept) == [classical.FEATURES]
+
+
+@pytest.mark.parametrize("name", ["ridge_flow", "flow_svm"])
+def test_a_fold_trained_from_products_is_the_fold_trained_from_pixels(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = toy.corpus(signal=20)
+    toy.install(monkeypatch, data)
+    labels = data.clips["label"].to_numpy().astype(int)
+    setting = resolve(name, catalog.baseline(name), "", None, toy.TASK.scale)
+    for part in splits.loso(data.clips):
+        found = fold.train(fold.Training("toy", setting, 0, part.name, validation=False)).tables[predictions.TEST]
+        model = catalog.baseline(name).model(num_classes=3)
+        model.fit({"flow": data.arrays["flow"][part.train]}, labels[part.train])
+        wanted = model.predict_proba({"flow": data.arrays["flow"][part.test]})
+        np.testing.assert_allclose(found.select("p0", "p1", "p2").to_numpy(), wanted, atol=1e-3)

@@ -78,11 +78,15 @@ def test_scores_draw_each_interval_its_chance_and_its_leaky_twin():
 
 
 def test_a_forest_has_a_line_at_zero_and_pale_rows_where_nothing_was_shown():
-    gaps = [charts.Gap("a", 0.1, 0.02, 0.2, 0.01), charts.Gap("b", -0.01, -0.1, 0.08, 0.8)]
+    gaps = [
+        charts.Gap("a", 0.1, 0.02, 0.2, 0.01),
+        charts.Gap("b", -0.01, -0.1, 0.08, 0.8),
+        charts.Gap("the test disagrees", 0.1, 0.02, 0.2, 0.06),
+    ]
     drawn = parsed(charts.forest(gaps, "mmnet"))
     zero = float(next(x for x in drawn.findall("line") if x.get("class") == "zero").get("x1"))
     circles = [g.find("circle") for g in drawn.findall("g")]
-    assert [c.get("class") for c in circles] == ["dot", "dot unsure"]
+    assert [c.get("class") for c in circles] == ["dot", "dot unsure", "dot unsure"]
     assert float(circles[0].get("cx")) > zero > float(circles[1].get("cx"))
     assert "p = .01" in titles(charts.forest(gaps, "mmnet"))[0]
 
@@ -98,17 +102,19 @@ def test_ranks_from_the_first_to_the_last():
 
 def test_a_scatter_draws_every_point_and_names_do_not_cover_each_other():
     rng = np.random.default_rng(0)
-    points = [charts.Point(f"model {i}", 10 ** rng.uniform(-2, 3), 0.5, 0.4, 0.6) for i in range(40)]
+    points = [charts.Point(f"model {i}", 10 ** rng.uniform(-2, 3), rng.uniform(0.4, 0.6), 0.4, 0.6) for i in range(40)]
     drawn = parsed(charts.scatter(points, "parameters"))
     assert len(drawn.findall("circle")) == 40
     named = [t for t in drawn.findall("text") if (t.text or "").startswith("model ")]
     assert 0 < len(named) < 40
+    dots = [(float(c.get("cx")), float(c.get("cy"))) for c in drawn.findall("circle")]
     boxes = []
     for t in named:
         wide, x, y = 5.8 * len(t.text), float(t.get("x")), float(t.get("y"))
         boxes.append((x if t.get("text-anchor") == "start" else x - wide, wide, y))
     for i, (a, wide, y) in enumerate(boxes):
         assert all(a + wide < b + 0.2 or b + other < a + 0.2 or abs(y - at) > 10 for b, other, at in boxes[:i])
+        assert not any(a < x < a + wide and abs(y - 4 - at) < 9 for x, at in dots)
 
 
 def test_a_curve_of_one_epoch_or_one_seed():

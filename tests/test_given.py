@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from scipy.signal import correlate
 from scipy.special import softmax
 
-from mer_bench import catalog, commands, given, leaderboard, predictions, scores, selection, tracking
+from mer_bench import catalog, commands, given, leaderboard, predictions, reproduce, scores, selection, tracking
 from mer_bench.contracts import MerBenchError, UsageError
 
 SUBJECTS = [f"toy/{i:02d}" for i in range(len(toy.SIZES))]
@@ -100,6 +100,8 @@ def test_it_is_on_record_as_what_it_is(place):
     assert kept.result.model == result.model
     line = leaderboard.cells(scores.rows([kept]).to_dicts()[0])
     assert line["rule"] == "given-weights (unverified)" and line["trained on"].startswith("not known")
+    with pytest.raises(MerBenchError, match="made elsewhere, which cannot be repeated"):
+        reproduce.reproduce(answer.run_id)
     torch.save(state(99), place / "public" / "toy-03.pth")
     other = commands.run("ststnet", "toy", weights_dir=place / "public").result.question["weights"]["sha256"]
     assert other != result.question["weights"]["sha256"]

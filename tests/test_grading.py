@@ -232,6 +232,14 @@ def test_a_run_without_counts_of_its_subjects_says_so():
         grading.counts_of(replace(score, by_subject={}))
 
 
+def test_rows_of_another_sheet_are_refused():
+    other = CLIPS.with_columns(pl.when(pl.col("clip") == CLIPS["clip"][3]).then(2 - pl.col("label") // 2 * 2)
+                               .otherwise(pl.col("label")).cast(pl.Int8).alias("label"))  # fmt: skip
+    assert other["label"].to_list() != CLIPS["label"].to_list()
+    with pytest.raises(MerBenchError, match=f"rule last: 1 clips, \\['{CLIPS['clip'][3]}'\\] first, were tested under"):
+        grading.grade("last", same(ROWS), other, NAMES)
+
+
 def test_folds_that_were_not_refitted_are_told():
     whole, _ = grading.grade("nested", with_folds(0), CLIPS, NAMES)
     mixed, _ = grading.grade("nested", with_folds(3), CLIPS, NAMES)

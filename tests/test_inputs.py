@@ -201,6 +201,23 @@ def test_tasks_of_a_corpus_share_the_arrays(world: Callable[..., None], tmp_path
     assert (apart.arrays["apex"] == whole.arrays["apex"][[0, 2]]).all()
 
 
+def test_rows_that_lie_apart_are_written_side_by_side_once_and_mapped(
+    world: Callable[..., None], tmp_path: Path
+) -> None:
+    two = [row("a_two/9", "d", "sad")]
+    world({"one": dataset(ONE), "two": dataset(two)}, {"both": task(4, 3, "one", "two"), "all": task(3, 2)})
+    inputs.load("all", "onset_apex@24")
+    assert not (tmp_path / "home" / "gathered").exists(), "rows that lie together are a part of the file"
+    first, again = inputs.load("both", "onset_apex@24"), inputs.load("both", "onset_apex@24")
+    (folder,) = (tmp_path / "home" / "gathered").glob("onset_apex*")
+    for found in (first, again):
+        assert Path(found.arrays["apex"].filename) == folder / "apex.npy"  # type: ignore[attr-defined]
+        assert not found.arrays["apex"].flags.writeable
+    moved = tmp_path / "home" / "gathered" / "moved"
+    folder.rename(moved)
+    assert (inputs.load("both", "onset_apex@24").arrays["apex"] == first.arrays["apex"]).all()
+
+
 def test_a_composite_lays_its_corpora_end_to_end(world: Callable[..., None]) -> None:
     two = [row("a_two/9", "d", "sad")]
     world({"one": dataset(ONE), "two": dataset(two)}, {"both": task(4, 3, "one", "two"), "t": task(3, 2)})

@@ -1,6 +1,8 @@
 """The leaderboard on the screen."""
 
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -51,6 +53,13 @@ def test_banner_and_facts_belong_to_their_task(results):
     assert synthetic.facts == "240 clips, 24 subjects, clip list ab12cd34; chance .331."
     partial = [line.cells["folds"] for line in synthetic.honest if line.cells["model"] == WILD]
     assert partial == ["3/24 PARTIAL"] * 2
+
+
+def test_a_report_does_not_wait_for_torch():
+    heavy = "[m for m in ('torch', 'ray') if m in sys.modules]"
+    code = f"import sys; from mer_bench import commands, leaderboard; print({heavy})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
 
 
 def test_a_model_of_any_name_is_text(results):

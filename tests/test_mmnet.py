@@ -321,3 +321,51 @@ def test_impossible_options_are_named(options: dict[str, Any], words: str) -> No
 def test_a_picture_of_another_size_is_refused() -> None:
     with pytest.raises(MerBenchError, match="built for 32 pixels and was shown 40x40"):
         mmnet(3, **SMALL)(pictures(2, 3, 40, 40), pictures(2, 3, 40, 40))
+
+
+def own_module() -> Any:
+    return catalog.load("baseline", catalog.folder("baseline") / "mmnet.py")
+
+
+@pytest.mark.parametrize("kind", ["distinct", "tied", "zero"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_summary_s_own_gradient_is_torchs(kind: str, layout: torch.memory_format) -> None:
+    """In float64, on values that all differ, on many that are equal, and on channels that are all dead."""
+    module, generator = own_module(), torch.Generator().manual_seed(0)
+    features = torch.rand(3, 7, 5, 4, generator=generator, dtype=torch.float64).contiguous(memory_format=layout)
+    if kind == "tied":
+        features = (features * 3).floor()
+    if kind == "zero":
+        features[:, :, ::2] = 0
+    back = torch.rand(3, 2, 5, 4, generator=generator, dtype=torch.float64)
+    answers = []
+    for of in (module.summary, module.Summary.apply):
+        asked = features.clone().requires_grad_()
+        said = of(asked)
+        (gradient,) = torch.autograd.grad(said, asked, back)
+        answers.append((said.detach(), gradient))
+    assert torch.equal(answers[0][0], answers[1][0])
+    torch.testing.assert_close(answers[0][1], answers[1][1], rtol=1e-12, atol=1e-14)
+
+
+def test_the_summary_s_gradient_in_bfloat16_is_that_of_float32_rounded() -> None:
+    module, generator = own_module(), torch.Generator().manual_seed(1)
+    features = torch.rand(2, 16, 9, 9, generator=generator).bfloat16()
+    back = torch.rand(2, 2, 9, 9, generator=generator)
+    fine, coarse = features.float().requires_grad_(), features.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(module.summary(fine), fine, back)
+    (found,) = torch.autograd.grad(module.Summary.apply(coarse), coarse, back)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), wanted, rtol=1e-2, atol=1e-3)
+
+
+def test_a_step_is_the_same_whichever_gradient_its_gates_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, losses = own_module(), []
+    for few in (0, 2**30):
+        monkeypatch.setattr(module, "FEW", few)
+        torch.manual_seed(0)
+        model = module.mmnet(3, image_size=32, width=0.125).double()
+        onset, apex = torch.rand(2, 4, 3, 32, 32, dtype=torch.float64)
+        F.cross_entropy(model(onset, apex), torch.tensor([0, 1, 2, 0])).backward()
+        losses.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=1e-12)

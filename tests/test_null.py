@@ -11,7 +11,7 @@ import toy
 
 from mer_bench import accounts, grading, selection, shelf, trials
 
-SIZES = (8,) * 6
+SIZES = (8,) * 5
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def both(script, tmp_path_factory):
         patch.setattr(inv, "skill", lambda values: 0.0)
         for sampler, seed in (("qmc", 0), ("tpe", 1)):
             folder = tmp_path_factory.mktemp(sampler)
-            study, one = inv.recorded(folder, {}, SIZES, trials=8, sampler=sampler, seed=seed)
+            study, one = inv.recorded(folder, {}, SIZES, trials=5, sampler=sampler, seed=seed)
             found.append(script.Studied(shelf.read(study.folder, [one]), one.result, study.folder))
     return found
 
@@ -75,8 +75,8 @@ def test_the_table_and_the_picture(script, both):
     strict, adaptive = both
     found = script.verdicts(strict)
     text = script.table(strict, adaptive, found)
-    assert inv.BANNER in text and "48 clips of 6 subjects, 8 trials, qmc, strict, seed 0" in text
-    assert "8 trials, tpe, adaptive, seed 1" in text and text.count("\n| nested, strict |") == 1
+    assert inv.BANNER in text and "40 clips of 5 subjects, 5 trials, qmc, strict, seed 0" in text
+    assert "5 trials, tpe, adaptive, seed 1" in text and text.count("\n| nested, strict |") == 1
     gap = adaptive.result.rules["nested"].uf1 - strict.result.rules["nested"].uf1
     (line,) = [line for line in text.splitlines() if line.startswith("| nested |")]
     assert float(line.split("|")[4].split("[")[0]) == pytest.approx(gap, abs=6e-4) and "p " in line

@@ -11,24 +11,26 @@ WORDS = (
     "catalog", "classical",
 )  # fmt: skip
 PIXELS = (
-    "cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "footage", "inspection",
+    "cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "video", "spotting",
+    "footage", "inspection",
 )  # fmt: skip
 PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
-TRAINING = ("batches", "trainer", "fold", "loso", "cost", "pace")
-RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions", "scoring")
+TRAINING = ("batches", "trainer", "fold", "loso", "cost", "pace", "weights")
+RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions")
 REPORTS = (
     "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "lanes", "landscapes", "figures",
-    "pages", "leaderboard",
+    "pages", "sighting", "leaderboard",
 )  # fmt: skip
 SEARCH = (
     "space", "knobs", "studies", "trials", "finals", "racing", "proposer", "control", "cluster", "tune", "importance",
-    "ledger", "shelf", "accounts", "dossier",
+    "ledger", "shelf", "accounts", "particulars", "dossier",
 )  # fmt: skip
 DOOR = (
-    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "given", "options",
-    "book", "searches", "pending", "commands", "comparing", "reproduce", "probing", "planning", "watching", "recorded",
-    "progress", "data", "terms", "checks", "runs", "spaces", "plans", "cli",
+    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "scoring", "given",
+    "options", "book", "searches", "pending", "commands", "comparing", "reproduce", "fitting", "predicting", "probing",
+    "planning", "watching", "recorded", "progress", "data", "terms", "checks", "runs", "spaces", "plans", "uses",
+    "cli",
 )  # fmt: skip
 ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
 DOORS = {

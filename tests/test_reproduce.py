@@ -49,6 +49,17 @@ def test_an_untouched_run_comes_out_the_same(answer):
     assert found.as_json()["differing"] == []
 
 
+@pytest.mark.parametrize("rule", ["last", "inner"])
+def test_a_number_that_the_stored_predictions_do_not_give_is_told(answer, rule, monkeypatch):
+    score = replace(answer.result.rules[rule], uf1=answer.result.rules[rule].uf1 + 0.1)
+    better = replace(answer.result, rules={**answer.result.rules, rule: score})
+    told = tracking.Finished(answer.run_id, tracking.open().started(answer.run_id), better)
+    monkeypatch.setattr(reproduce, "find", lambda run: told)
+    found = reproduce.reproduce(answer.run_id, workers=1)
+    (line,) = found.changed
+    assert line.startswith(f"CHANGED: UF1 of {rule} was recorded as {score.uf1:.4f}, the stored") and not found.names
+
+
 def test_an_edited_seed_lists_the_clips_that_differ(answer):
     def other(told):
         for part in told["folds"]:

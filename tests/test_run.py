@@ -187,7 +187,9 @@ def test_mlflow_alone_tells_what_happened(twice, place):
     kept = place / "mlruns" / "artifacts" / twice[0].run_id / "artifacts"
     names = {str(path.relative_to(kept)) for path in kept.rglob("*") if path.is_file()}
     assert {"page.html", "figures/confusion.svg", "figures/subjects.svg", "environment/requirements.txt"} <= names
-    assert {f"predictions/{rule}.csv" for rule in selection.RUN_RULES} <= names
+    assert {f"{kind}/{rule}.csv" for rule in selection.RUN_RULES for kind in ("predictions", "subjects")} <= names
+    subjects = pl.read_csv(kept / "subjects/last.csv")
+    assert len(subjects) == 16 and subjects["clips"].sum() == 130
     assert "SYNTHETIC" in run.data.tags["mlflow.note.content"] and "`last`" in run.data.tags["mlflow.note.content"]
     assert "torch==" in (kept / "environment/requirements.txt").read_text()
     said = pl.read_csv(kept / "predictions/last.csv")

@@ -105,6 +105,9 @@ def test_a_recorded_table_is_self_reported():
     assert again.result.setting_name == "self-reported predictions" and again.result.parameters is None
     kept = pl.read_parquet(tracking.tables() / found.run_id / "predictions.parquet")
     assert len(kept) == len(CLIPS)
+    beside = tracking.tables().parent / "artifacts" / found.run_id / "artifacts"
+    names = {str(path.relative_to(beside)) for path in beside.rglob("*") if path.is_file()}
+    assert {"page.html", "figures/confusion.svg", "predictions/self-reported.csv"} <= names
     (row,) = scores.rows([again]).to_dicts()
     assert row["rule"] == "self-reported" and row["trained_on"] == "not known" and not row["leaky"]
 
@@ -112,5 +115,6 @@ def test_a_recorded_table_is_self_reported():
 def test_nothing_is_recorded_unasked_or_under_a_methods_name(tmp_path):
     score(guesses(1))
     assert not (tmp_path / "mlruns").exists()
-    with pytest.raises(UsageError, match="--add mmnet"):
-        score(guesses(1), add="mmnet")
+    for name in ("mmnet", "mmnet:flow", "MMNet "):
+        with pytest.raises(UsageError, match=f"--add {name}"):
+            score(guesses(1), add=name)

@@ -15,8 +15,25 @@ import pytest
 import toy
 import typer
 from invented_results import finished, searched
+from typer.testing import CliRunner
 
-from mer_bench import accounts, cli, commands, dossier, landscapes, lanes, pages, shelf, standings, stats, svg, trials
+from mer_bench import (
+    accounts,
+    cli,
+    commands,
+    control,
+    dossier,
+    landscapes,
+    lanes,
+    pages,
+    particulars,
+    shelf,
+    standings,
+    stats,
+    svg,
+    trials,
+    tune,
+)
 from mer_bench.contracts import MerBenchError, Remark
 from mer_bench.landscapes import Verdict
 from mer_bench.lanes import Lap
@@ -227,7 +244,7 @@ def test_what_to_type_is_the_question_again(ledger):
     asked = {**ledger.question, "sampler": "qmc", "seed": 3, "racing": True, "inner_folds": 3, "scale": "paper"}
     asked |= {"pinned": {"epochs": 5, "schedule": "one cycle"}, "trial_timeout": 600.0}
     for one in (ledger, replace(ledger, question=asked), replace(ledger, done=False, task="a>b")):
-        for _, line in accounts.commands(one):
+        for _, line in particulars.commands(one):
             words = shlex.split(line)
             if words[:2] == ["mer-bench", "search"]:
                 context = typer.main.get_command(cli.app).commands["search"].make_context("search", words[2:])
@@ -237,7 +254,8 @@ def test_what_to_type_is_the_question_again(ledger):
                 assert given["race"] in (None, question["racing"]) and given["scale"] == question["scale"]
                 settings = cli.parse_settings(list(given["settings"] or []))
                 assert settings == question["pinned"]
-    assert all("--race" in line for _, line in accounts.commands(replace(ledger, question=asked)) if "search" in line)
+    again = [line for _, line in particulars.commands(replace(ledger, question=asked)) if " search " in line]
+    assert again and all("--race" in line for line in again)
 
 
 def test_tables_of_what_was_searched_and_chosen(whole, ledger):
@@ -397,3 +415,32 @@ def test_the_journal_lists_trials_and_states_for_a_dashboard(tmp_path):
     assert told.best_trial.value == trials.ended(study, 0).inner_uf1
     assert all(set(t.distributions) == {"lr", "hidden", "class_weights"} for t in told.trials)
     assert json.loads((study.folder / shelf.ABOUT).read_text())["folds"] == list(study.folds)
+
+
+def in_this_process(study, cluster, on_end, budget=None):
+    """`tune.search` without Ray and without racing."""
+    brain = control.Control(study, on_end, budget)
+    while (number := brain.next()) is not None:
+        for place in range(len(study.folds)):
+            trials.run_fold(study, number, place)
+        trials.close(study, number, trials.COMPLETE)
+        brain.end(number)
+    return trials.everything(study)
+
+
+def test_a_search_ends_with_its_page_and_the_report_links_to_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tune, "search", in_this_process)
+    (tmp_path / "tiny.py").write_text(toy.MODEL)
+    line = ["search", "tiny.py", "--task", "toy", "--trials", "2", "--sampler", "qmc", "--no-refit", "--workers", "1"]
+    said = CliRunner().invoke(cli.app, [*line, "--set", "epochs=2", "--json"])
+    assert said.exit_code == 0, said.output
+    (page,) = (tmp_path / "reports" / "studies").glob("*.html")
+    text = page.read_text()
+    assert "2 trials." in text and "mer-bench search tiny.py --task toy --trials 2 --sampler qmc" in text
+    assert str(tmp_path) not in text, "no path of this machine"
+    checked(text)
+    files = commands.report()
+    assert f'href="studies/{page.name}"' in next(f for f in files if f.suffix == ".html").read_text()
+    assert "leaderboard.html" in page.read_text()

@@ -11,7 +11,7 @@ from test_batches import SIZE, colours, flows
 from torch import nn
 
 from mer_bench import trainer
-from mer_bench.contracts import Recipe
+from mer_bench.contracts import MerBenchError, Recipe
 from mer_bench.trainer import Precision
 
 PLAIN = Precision()
@@ -208,8 +208,45 @@ def test_training_never_sees_the_pictures_it_is_scored_on():
     assert not np.array_equal(first.test, second.test)
 
 
-def test_scoring_other_clips_changes_no_training():
-    assert train(split=(SPLIT[0], SPLIT[1][:0], SPLIT[2][:1])).weights == train().weights
+class Noisy(Net):
+    """Draws numpy's numbers, in evaluation too."""
+
+    def forward(self, flow):
+        return super().forward(flow) + torch.from_numpy(np.random.normal(size=(len(flow), 1))).float()
+
+
+class Remembering(Net):
+    """Keeps a mean of every clip it is shown, in evaluation too, and takes it off."""
+
+    def __init__(self, classes, buffer=True):
+        super().__init__(classes)
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, flow):
+        self.mean.mul_(0.9).add_(0.1 * flow.mean())
+        return super().forward(flow - self.mean)
+
+
+class Rebinding(Remembering):
+    """The same, by another tensor each time."""
+
+    def forward(self, flow):
+        self.mean = 0.9 * self.mean + 0.1 * flow.mean()
+        return Net.forward(self, flow - self.mean)
+
+
+@pytest.mark.parametrize("model", [lambda: Net(3), lambda: Noisy(3)])
+def test_scoring_other_clips_changes_no_training(model):
+    whole = train(model=model)
+    assert train(model=model, split=(SPLIT[0], SPLIT[1][:0], SPLIT[2][:1])).weights == whole.weights
+    fewer = train(model=model, split=(SPLIT[0], SPLIT[1], SPLIT[2][:1]))
+    assert fewer.weights == whole.weights and np.array_equal(fewer.validation, whole.validation)
+
+
+@pytest.mark.parametrize("model", [Remembering, Rebinding])
+def test_a_model_that_learns_from_what_it_is_scored_on_is_refused(model):
+    with pytest.raises(MerBenchError, match="changes mean while it is scored on test clips"):
+        train(model=lambda: model(3))
 
 
 def test_stop_after_repeats_the_start_of_the_schedule():
@@ -228,7 +265,7 @@ def test_two_pictures_reach_the_model_by_name():
 def test_it_learns_what_can_be_learned():
     data = flows(24)
     pictures = {
-        "flow": (data.labels * 100).to(torch.uint8).view(-1, 1, 1, 1, 1).expand(24, 1, 3, SIZE, SIZE).contiguous()
+        "flow": (data.labels * 100).to(torch.uint8).view(-1, 1, 1, 1, 1).expand(24, 1, SIZE, SIZE, 3).contiguous()
     }
     said = train(replace(data, pictures=pictures), recipe=Recipe(epochs=40, batch_size=8, lr=2e-2))
     assert (said.test[-1].argmax(1) == data.labels[19:].numpy()).all()
@@ -327,3 +364,37 @@ def test_memory_format_of_pictures_and_of_clips():
     assert laid.lay(torch.zeros(2, 3, 4, 5, 5)).is_contiguous(memory_format=torch.channels_last_3d)
     plain = torch.zeros(2, 3, 5, 5)
     assert trainer.Precision().lay(plain) is plain and not laid.lay(plain).is_contiguous()
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_number_that_is_none_is_found_among_many(bad, dtype):
+    tensors = [torch.zeros(0), torch.ones(()), torch.full((3, 4), 3e38), torch.zeros(7, dtype=dtype)]
+    assert trainer.finite(tensors)
+    tensors[-1][3] = bad
+    assert not trainer.finite(tensors)
+
+
+def test_nothing_waits_for_the_device_inside_an_epoch(monkeypatch):
+    """Whatever reads a number back to the host, or moves numbers drawn on it, happens before the first batch."""
+    asked, data = [], colours(24, near=True, reach=(2, 2, 2))
+    for name in ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__"):
+        original = getattr(torch.Tensor, name)
+        monkeypatch.setattr(
+            torch.Tensor, name, lambda x, *a, o=original, n=name, **k: (asked.append(n), o(x, *a, **k))[1]
+        )
+    recipe = replace(RECIPE, jitter=0.2, colour=0.1, clip_norm=1.0)
+    torch.manual_seed(0)
+    model = Pair()
+    steps = trainer.optimizer(replace(recipe, optimizer="sgd"), model)
+    rows, criterion = torch.arange(24), nn.CrossEntropyLoss()
+    trainer._epoch(model, steps, criterion, data, rows, recipe, 0, torch.Generator().manual_seed(0), PLAIN)
+    assert asked == []
+
+
+def test_a_probe_of_slow_steps_is_cut_short(monkeypatch):
+    steps = []
+    monkeypatch.setattr(trainer, "_epoch", lambda *a: steps.append(1) or torch.zeros(()))
+    monkeypatch.setattr(trainer.time, "perf_counter", lambda: 15.0 * len(steps))
+    assert trainer._time_steps(lambda: Net(3), RECIPE, flows(8), torch.arange(4), PLAIN, 20) == 15
+    assert len(steps) == trainer.FEWEST

@@ -162,7 +162,7 @@ def test_a_closing_that_died_halfway_leaves_no_pass_of_too_few_folds(study, monk
     trials.propose(question, 0, question.space.default())
     run(question, 0, folds=3)
     with monkeypatch.context() as patch:
-        patch.setattr(trials.cache, "write_new", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(trials.cache, "write_new", lambda *args, **options: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             trials.close(question, 0, trials.PRUNED, "killed here")
     assert trials.passed(question, 0).is_dir() and trials.ended(question, 0) is None

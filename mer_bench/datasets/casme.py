@@ -17,23 +17,17 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import coding, folders, sheets
+from mer_bench import folders
 from mer_bench.contracts import Dataset, Task
 
 FOUR = ("tense", "disgust", "repression", "surprise")
+SHEETS = ("casme.xls*", "casme1*.xls*", "casme[-_ ]*.xls*")
 LAYOUTS = ("sub{subject}/{clip}", "s{subject}/{clip}")
 
 
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet."""
-    rows = sheets.rows(sheets.find(root, "casme", "casme.xls*", "casme1*.xls*", "casme[-_ ]*.xls*"))
-    subjects = [coding.subject(row, "sub", 2) for row in rows]
-    found = [
-        coding.clip("casme", subject, row.cells["clip"], row, fps=60.0)
-        for subject, row in zip(subjects, rows, strict=True)
-    ]
-    fields = [{"subject": s, "clip": row.cells["clip"]} for s, row in zip(subjects, rows, strict=True)]
-    return folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
+    return folders.table(root, "casme", SHEETS, LAYOUTS, "{{frame}}.jpg", prefix="sub", width=2, fps=60.0)
 
 
 DATASET = Dataset(

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import coding, folders, sheets
+from mer_bench import folders
 from mer_bench.contracts import Dataset, Mend, Task
 
 CLASSES_3 = ("negative", "positive", "surprise")
@@ -43,14 +43,9 @@ LAYOUTS = ("Cropped/sub{subject}/{clip}", "CASME2-RAW/sub{subject}/{clip}", "sub
 
 def read_annotations(sheet: str, root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet whose name is like `sheet`."""
-    rows = sheets.rows(sheets.find(root, "casme2", sheet))
-    subjects = [coding.subject(row, "sub", 2) for row in rows]
-    found = [
-        coding.clip("casme2", subject, row.cells["clip"], row, fps=200.0)
-        for subject, row in zip(subjects, rows, strict=True)
-    ]
-    fields = [{"subject": s, "clip": row.cells["clip"]} for s, row in zip(subjects, rows, strict=True)]
-    return folders.placed(root, found, LAYOUTS, fields, "reg_img{{frame}}.jpg")
+    return folders.table(
+        root, "casme2", [sheet], LAYOUTS, "reg_img{{frame}}.jpg", prefix="sub", width=2, fps=200.0
+    )  # fmt: skip
 
 
 def _three(negative: Mapping[str, str], clips: int, counts: tuple[int, ...], **more: object) -> Task:

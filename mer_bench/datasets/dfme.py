@@ -15,24 +15,21 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import coding, folders, sheets
+from mer_bench import folders
 from mer_bench.contracts import Dataset, Task
 
 SEVEN = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
+SHEETS = ("coding*.xls*", "DFME*.xls*", "DFME*.csv", "*anno*.csv")
 LAYOUTS = ("{clip}", "sub{subject}/{clip}", "{subject}/{clip}")
 SYNONYMS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
 
 
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet; the frame rate is the clip's own where the sheet says it."""
-    rows = sheets.rows(sheets.find(root, "dfme", "coding*.xls*", "DFME*.xls*", "DFME*.csv", "*anno*.csv"))
-    subjects = [coding.subject(row, "sub", 3) for row in rows]
-    found = [
-        coding.clip("dfme", subject, row.cells["clip"], row, fps=None, synonyms=SYNONYMS)
-        for subject, row in zip(subjects, rows, strict=True)
-    ]
-    fields = [{"subject": s, "clip": row.cells["clip"]} for s, row in zip(subjects, rows, strict=True)]
-    return folders.placed(root, found, LAYOUTS, fields, "{{frame:05d}}.png")
+    frames = "{{frame:05d}}.png"
+    return folders.table(
+        root, "dfme", SHEETS, LAYOUTS, frames, prefix="sub", width=3, fps=None, synonyms=SYNONYMS
+    )  # fmt: skip
 
 
 DATASET = Dataset(

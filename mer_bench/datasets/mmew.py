@@ -20,9 +20,10 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import coding, folders, sheets
+from mer_bench import folders
 from mer_bench.contracts import Dataset, Task
 
+SHEETS = ("MMEW_Micro_Exp*.xls*", "MMEW_Micro_Exp*.csv")
 LAYOUTS = (
     "Micro_Expression/{emotion}/{clip}",
     "Micro_Expression/S{subject}/{emotion}/{clip}",
@@ -35,15 +36,10 @@ SIX = ("happiness", "surprise", "anger", "disgust", "fear", "sadness")
 
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet."""
-    found, fields = [], []
-    for row in sheets.rows(sheets.find(root, "mmew", "MMEW_Micro_Exp*.xls*", "MMEW_Micro_Exp*.csv")):
-        subject, name = coding.subject(row, "S", 2), row.cells["clip"]
-        one = coding.clip("mmew", subject, name, row, fps=90.0, synonyms={"other": "others"})
-        if not name.upper().startswith(f"S{subject}-"):
-            one["remarks"] = [*one["remarks"], f"the name {name} is not one of subject S{subject}"]  # type: ignore[misc]
-        found.append(one)
-        fields.append({"subject": subject, "emotion": str(one["emotion"]), "clip": name})
-    return folders.placed(root, found, LAYOUTS, fields, "{{frame}}.jpg")
+    return folders.table(
+        root, "mmew", SHEETS, LAYOUTS, "{{frame}}.jpg",
+        prefix="S", width=2, fps=90.0, synonyms={"other": "others"}, named="S{subject}-",
+    )  # fmt: skip
 
 
 DATASET = Dataset(

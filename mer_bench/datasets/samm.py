@@ -16,26 +16,21 @@ from pathlib import Path
 
 import polars as pl
 
-from mer_bench import coding, folders, sheets
+from mer_bench import folders
 from mer_bench.contracts import Dataset, Mend, Task
 
 MEB = "corrected so in tvaranka/meb (meb/datasets/datasets.py)"
+SHEETS = ("SAMM_Micro_FACS_Codes*.xls*", "SAMM_*Micro_FACS_Codes*.xls*")
 LAYOUTS = ("SAMM_CROP/{subject}/{clip}", "{subject}/{clip}")
 CLASSES_5 = ("anger", "contempt", "happiness", "other", "surprise")
 
 
 def read_annotations(root: Path) -> pl.DataFrame:
     """TABLE 1 of the sheet; `others` is read as `other`."""
-    rows = sheets.rows(sheets.find(root, "samm", "SAMM_Micro_FACS_Codes*.xls*", "SAMM_*Micro_FACS_Codes*.xls*"))
-    found, fields = [], []
-    for row in rows:
-        subject, name = coding.subject(row, "", 3), row.cells["clip"]
-        one = coding.clip("samm", subject, name, row, fps=200.0, synonyms={"others": "other"})
-        if not name.startswith(f"{subject}_"):
-            one["remarks"] = [*one["remarks"], f"the name {name} is not one of subject {subject}"]  # type: ignore[misc]
-        found.append(one)
-        fields.append({"subject": subject, "clip": name})
-    return folders.placed(root, found, LAYOUTS, fields, "{subject}_{{frame:05d}}.jpg")
+    return folders.table(
+        root, "samm", SHEETS, LAYOUTS, "{subject}_{{frame:05d}}.jpg",
+        prefix="", width=3, fps=200.0, synonyms={"others": "other"}, named="{subject}_",
+    )  # fmt: skip
 
 
 DATASET = Dataset(

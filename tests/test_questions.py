@@ -1,10 +1,12 @@
 """What a study says of its runs: no number stands under a run that did not find it, and none is lost."""
 
+from dataclasses import replace
+
 import pytest
 import toy
 
 from mer_bench import catalog, commands, loso, provenance, reproduce, studies, tracking, trainer, trials, tune
-from mer_bench.contracts import resolve
+from mer_bench.contracts import MerBenchError, resolve
 
 
 @pytest.fixture
@@ -92,6 +94,34 @@ def test_an_edited_file_is_probed_anew(model, tmp_path, monkeypatch):
         assert loso.probe("toy", setting, "cpu").bf16 is answer
     (tmp_path / "tiny.py").write_text(toy.MODEL)
     assert loso.probe("toy", setting, "cpu").bf16, "what was asked before is not asked again"
+    (tmp_path / "copy.py").write_text(toy.MODEL)
+    copy = replace(setting, model=str(tmp_path / "copy.py"))
+    assert loso.probe("toy", copy, "cpu").bf16, "a copy trains in the same format, so that it is no other model"
+
+
+def test_a_file_edited_while_it_is_trained_ends_the_run(model, tmp_path):
+    """Else the last folds would be another method's, under the first one's name."""
+
+    def edit(done, total, text):
+        if done == 2:
+            (tmp_path / "tiny.py").write_text(toy.MODEL.replace("flow / 255", "flow / 25.5"))
+
+    with pytest.raises(MerBenchError, match=r"tiny\.py was edited while it is trained"):
+        commands.run(model, "toy", rules=("last",), workers=1, tick=edit)
+    assert not recorded()
+    assert commands.run(model, "toy", rules=("last",), workers=1).result.rules
+
+
+def test_a_file_edited_during_a_search_is_neither_trained_nor_refitted(model, tmp_path, monkeypatch):
+    def edit(*args):
+        (tmp_path / "tiny.py").write_text(toy.MODEL.replace("flow / 255", "flow / 25.5"))
+        return searched(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tune, "search", edit)
+        with pytest.raises(MerBenchError, match="was edited"):
+            search(model, trials=2)
+    assert not recorded() and not list(tracking.tables().glob("*/trial-*/folds/*/pass.json"))
 
 
 def test_a_run_that_was_stopped_and_left_for_another_is_not_taken_for_finished(model, monkeypatch):

@@ -6,7 +6,7 @@ import crowd
 import numpy as np
 import pytest
 
-from mer_bench import cluster, fold
+from mer_bench import cluster, fold, provenance
 from mer_bench.contracts import MerBenchError
 
 pytestmark = pytest.mark.chaos
@@ -79,6 +79,9 @@ def test_a_folder_that_nodes_do_not_share_is_told_before_anything_is_trained(pla
         cluster.check_shared(place)
         with pytest.raises(MerBenchError, match="is not seen on"):
             cluster.check_shared(place / "elsewhere")
+        monkeypatch.setattr(provenance, "HERE", place)
+        with pytest.raises(MerBenchError, match="would train by another mer-bench"):
+            cluster.check_shared(place)
 
 
 def test_an_address_where_nothing_answers_is_an_error_in_one_line(place):

@@ -1,0 +1,102 @@
+"""What the speed benchmarks share: paired interleaved medians, a section of the report, the machine in words.
+
+A benchmark is a script that prints one Markdown section: a heading, how it was measured, a table with ratios first.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ALONE = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "PYTHONPATH": str(ROOT),
+}
+"""Environment of a benchmark: one thread per process, and the code that lies beside it."""
+
+
+def paired(ways: Mapping[str, Callable[[], object]], repeats: int, warm: int = 1) -> dict[str, list[float]]:
+    """Seconds of each way, taken in turn, so that a slow moment of the machine meets all of them."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(warm + repeats):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            if turn >= warm:
+                taken[name].append(time.perf_counter() - began)
+        print(f"{turn + 1}/{warm + repeats}", *(f"{n} {v[-1]:.4f}" for n, v in taken.items() if v), file=sys.stderr)
+    return taken
+
+
+def ratio(taken: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
+    """Median over the pairs of `slow` / `fast`."""
+    return statistics.median(a / b for a, b in zip(taken[slow], taken[fast], strict=True))
+
+
+def median(seconds: Sequence[float]) -> float:
+    """Their median."""
+    return statistics.median(seconds)
+
+
+def verdict(value: float, wanted: float, *, most: bool = False) -> str:
+    """A ratio beside the one that is wanted at least (or at most), and whether it is met."""
+    met = value <= wanted if most else value >= wanted
+    return f"{'at most' if most else 'at least'} {wanted:g}: {'met' if met else '**missed**'}"
+
+
+def section(title: str, words: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown section with one table; numbers are rounded to three digits."""
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(shown(cell) for cell in row) + " |" for row in rows]
+    return f"## {title}\n\n{words.strip()}\n\n" + "\n".join(lines) + "\n"
+
+
+def shown(cell: object) -> str:
+    """A table's cell."""
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:.0f}" if abs(cell) >= 100 else f"{cell:.3g}"
+
+
+def machine(device: str = "cpu") -> str:
+    """The machine and the versions that figures belong to, in one line."""
+    import cv2
+    import numpy
+    import sklearn
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    chip = (
+        torch.cuda.get_device_name() if device == "cuda" else f"no GPU used, {torch.backends.cpu.get_cpu_capability()}"
+    )
+    versions = {
+        "Python": platform.python_version(), "torch": torch.__version__, "numpy": numpy.__version__,
+        "OpenCV": cv2.__version__, "scikit-learn": sklearn.__version__,
+    }  # fmt: skip
+    said = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return f"{_processor()}, {cores} processors, {memory:.0f} GiB, {chip}; {platform.system()}; {said}"
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    named = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return f"{named} ({platform.machine()})" if named else platform.machine()
+
+
+def private_memory(process: int | str = "self") -> float:
+    """Proportional set size of a process, MiB: its own pages, and its share of those that others use too."""
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise OSError("the kernel states no proportional set size")

@@ -1,0 +1,119 @@
+"""What the training loop costs beyond the model: our epoch against bare forward, backward and step.
+
+    python tests/benchmarks/step.py [--device cuda] [--only NAME]
+
+Bare: the same network, optimizer, precision and memory format on one batch prepared beforehand, nothing drawn, nothing
+scheduled, nothing checked. Ours: the trainer's epoch, which picks clips from memory, moves and turns them, sets the
+learning rate and sums the loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import measuring
+import numpy as np
+import torch
+from torch import nn
+
+from mer_bench import batches, catalog, fold, frames, trainer
+from mer_bench.contracts import Setting, resolve
+
+WANTED = 1.05
+CLASSES = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One model at one size: its question, batches an epoch, repeats, and the format to take (None: the probe's)."""
+
+    title: str
+    question: str
+    pinned: dict[str, Any]
+    steps: int
+    repeats: int
+    precision: trainer.Precision | None = None
+
+
+BF16 = trainer.Precision(bf16=True, channels_last=True)
+SEARCHED = {"image_size": 48, "width": 0.25, "batch_size": 16}
+CASES = (
+    Case("mmnet, 224 px, batch 16", "mmnet:paper-5class", {"batch_size": 16}, 1, 5, BF16),
+    Case("mmnet, 112 px, batch 32", "mmnet:paper-5class", {"image_size": 112}, 1, 7, BF16),
+    Case("mmnet, 48 px, width .25, batch 16", "mmnet", SEARCHED, 6, 15),
+    Case("mmnet, 24 px, width .125, batch 16", "mmnet", {**SEARCHED, "image_size": 24, "width": 0.125}, 6, 15),
+    Case("mmnet:flow, 28 px, width .25", "mmnet:flow", {"image_size": 28, "width": 0.25}, 6, 15),
+    Case("ststnet, batch 256", "ststnet", {}, 4, 9),
+    Case("off_apexnet, batch 64", "off_apexnet", {}, 6, 9),
+)
+
+
+def drawn(setting: Setting, clips: int, device: str) -> batches.Data:
+    """Random clips in the setting's view."""
+    rng = np.random.default_rng(0)
+    view = frames.parse_view(setting.view)
+    arrays = {key: rng.integers(0, 256, (clips, *shape), np.uint8) for key, shape in view.shapes.items()}
+    return batches.load(arrays, np.arange(clips) % CLASSES, np.ones((clips, 3), np.int64), device)
+
+
+def ways(case: Case, device: str) -> tuple[dict[str, Callable[[], object]], trainer.Precision, int]:
+    """Our epoch and the bare one over as many clips, the format they are in, and the number of clips."""
+    stem, preset = catalog.split(case.question)
+    setting = resolve(stem, catalog.baseline(stem), preset, None, pinned=case.pinned)
+    recipe = setting.recipe
+    assert recipe is not None
+    data = drawn(setting, recipe.batch_size * case.steps, device)
+    build = fold.builder(setting, CLASSES)
+    precision = case.precision or trainer.probe(build, recipe, data)
+    rows, criterion = torch.arange(len(data.labels), device=device), nn.CrossEntropyLoss()
+    models = [precision.place(build().to(device)) for _ in range(2)]
+    steppers = [trainer.optimizer(recipe, model) for model in models]
+    few = rows[: recipe.batch_size]
+    ready = {key: precision.lay(x) for key, x in batches.batch(data, few).items()}
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def ours() -> None:
+        generator = torch.Generator().manual_seed(0)
+        trainer._epoch(models[0], steppers[0], criterion, data, rows, recipe, 0, generator, precision)
+        wait()
+
+    def bare() -> None:
+        models[1].train()
+        for _ in range(case.steps):
+            with precision.autocast(device):
+                logits = models[1](**ready)
+            loss = criterion(logits.float(), data.labels[few])
+            steppers[1].zero_grad(set_to_none=True)
+            loss.backward()
+            steppers[1].step()
+        wait()
+
+    return {"ours": ours, "bare": bare}, precision, len(rows)
+
+
+def main() -> None:
+    """Measure and print."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--device", default="cpu")
+    asked.add_argument("--only", default="", help="cases whose title holds this")
+    given = asked.parse_args()
+    rows = []
+    with fold.one_thread():
+        for case in CASES:
+            if given.only not in case.title:
+                continue
+            both, precision, clips = ways(case, given.device)
+            taken = measuring.paired(both, case.repeats)
+            over = measuring.ratio(taken, "ours", "bare")
+            said = f"{'bf16' if precision.bf16 else 'fp32'}{', channels last' if precision.channels_last else ''}"
+            each = [1000 * measuring.median(taken[way]) / clips for way in ("ours", "bare")]
+            rows.append((case.title, over, measuring.verdict(over, WANTED, most=True), *each, said))
+    head = ("model", "loop / bare", "wanted", "loop, ms a clip", "bare, ms a clip", "format")
+    print(measuring.section("Training step", __doc__.split("\n\n")[2], head, rows))
+
+
+if __name__ == "__main__":
+    main()
