@@ -204,7 +204,7 @@ def _canonical(question: Mapping[str, Any]) -> str:
 
 
 def _finalists(seeds: int, top: int | None) -> str:
-    return f"; {top} finalists trained with {seeds} seeds" if top else ""
+    return f"; {prose.plural(top, 'finalist')} trained with {seeds} seeds" if top else ""
 
 
 def setting_name(kind: str, space: Space, scale: Scale) -> str:

@@ -39,9 +39,9 @@ class Range:
     def words(self) -> str:
         """`1e-4 .. 3e-3` or `add, concat, gated, none`."""
         if self.choices:
-            return ", ".join(map(_word, self.choices))
+            return ", ".join(map(word, self.choices))
         step = f" by {self.step:g}" if self.step not in (None, 1) else ""
-        return f"{self.low:g} .. {self.high:g}{step}"
+        return f"{self.low:.4g} .. {self.high:.4g}{step}"
 
     @property
     def scale(self) -> str:
@@ -59,7 +59,7 @@ class Condition:
     @property
     def words(self) -> str:
         """`fusion is add, concat or gated`."""
-        *most, last = map(_word, self.values)
+        *most, last = map(word, self.values)
         return f"{self.knob} is {', '.join(most)}{' or ' if most else ''}{last}"
 
 
@@ -223,5 +223,6 @@ def _condition(name: str, before: Sequence[str], points: Sequence[Asked]) -> Con
     return None
 
 
-def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def word(value: Any) -> str:
+    """A value for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

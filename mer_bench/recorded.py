@@ -41,6 +41,7 @@ class Recorded:
         uf1: rule -> UF1, in the project's order.
         interval: of the headline.
         done, total: trials of a study.
+        strictness: of a study: strict or adaptive.
         study: its name.
         folder: where its tables are.
         command: of a study, the line that asks for it.
@@ -58,6 +59,7 @@ class Recorded:
     interval: tuple[float, float] | None = None
     done: int | None = None
     total: int | None = None
+    strictness: str = ""
     study: str = ""
     folder: Path = Path()
     command: str = ""
@@ -66,6 +68,11 @@ class Recorded:
     def name(self) -> str:
         """What the commands call it: a study by its folder, a run by the beginning of its id."""
         return self.study or self.run_id[:12]
+
+    @property
+    def rule(self) -> str:
+        """The headline as it stands beside a number: `nested, strict`."""
+        return ", ".join(filter(None, [self.headline, self.strictness if self.headline.startswith("nested") else ""]))
 
     @property
     def cure(self) -> str:
@@ -84,6 +91,7 @@ class Recorded:
             **plain,
             "started": self.started.isoformat() if self.started else None,
             "headline": self.headline,
+            "strictness": self.strictness,
             "uf1": dict(self.uf1),
             "uf1_interval": list(self.interval) if self.interval else None,
             "trials_done": self.done,
@@ -142,6 +150,7 @@ def _of_run(run: Any, books: Mapping[str, Book]) -> Recorded:
         interval=None if None in ends else (ends[0], ends[1]),
         done=None if total is None else _ended(folder, int(total)),
         total=None if total is None else int(total),
+        strictness=tags.get("mer_bench.strictness", ""),
         study=study,
         folder=folder,
         command=entry.get("command", ""),

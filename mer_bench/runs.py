@@ -133,7 +133,7 @@ def _list(found: list[Recorded]) -> None:
             f"{one.started:%y-%m-%d %H:%M}" if one.started else DASH,
             Text(f"{one.kind} {one.model} on {one.task}{f', {one.study}' if one.study else ''}"),
             Text("\n".join(filter(None, [one.status, trials])), COLOURS[one.status]),
-            f"{score}\n{one.headline}" if one.headline else DASH,
+            f"{score}\n{one.rule}" if one.headline else DASH,
         ]
         table.add_row(*cells)
     console = Console()

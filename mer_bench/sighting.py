@@ -193,9 +193,12 @@ def curve(seen: Sighting) -> Markup:
     for run in runs(numbers):
         points = [(across(float(numbers[i])), up(heights[i])) for i in run]
         parts.append(svg.path(points, "mean") if len(points) > 1 else svg.dots(points, "trial"))
-    for key in KEYS:
-        x = across(float(seen.keys[key]))
-        parts += [svg.line(x, top, x, bottom, "zero" if key == "apex" else "chance"), svg.text(x, 13, key, "tick")]
+    at = {key: across(float(seen.keys[key])) for key in KEYS}
+    for key, x in at.items():
+        parts.append(svg.line(x, top, x, bottom, "zero" if key == "apex" else "chance"))
+        # names that would touch are written away from the apex
+        anchor = "middle" if key == "apex" or abs(x - at["apex"]) > 36 else "end" if key == "onset" else "start"
+        parts.append(svg.element("text", key, x=min(x, svg.WIDTH - 20), y=13, class_="soft", text_anchor=anchor))
     says = "movement of the face by frame, in thousandths of the distance between the eyes"
     return svg.picture(bottom + 36, says, *parts)
 

@@ -52,15 +52,22 @@ def show(model: Model, space: SpaceFile = "", settings: Sets = None, as_json: Js
 
 
 def _print(found: list[Knob], decided: dict[str, Any]) -> None:
+    """A knob a row: what it is offered, below it when and why, and its published value."""
+    from rich import box
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
-    heads = ("knob", "range", "scale", "only if", "published", "source")
-    table = Table(*(Column(head, overflow="fold", no_wrap=head == "knob") for head in heads), show_lines=True)
+    from mer_bench import knobs
+
+    offered = Column("range", ratio=1)
+    table = Table(Column("knob", no_wrap=True), Column("published", no_wrap=True), offered, box=box.SIMPLE_HEAD)
     for knob in found:
-        ranges = " or ".join(one.words for one in knob.ranges)
-        published = "" if knob.published is None else str(knob.published)
-        table.add_row(knob.name, ranges, knob.ranges[0].scale, knob.when, published, knob.source)
+        said = Text(" or ".join(one.words for one in knob.ranges))
+        said.append(f" ({knob.ranges[0].scale})" if knob.ranges[0].scale != "choice" else "")
+        said.append(f"\nonly if {knob.when}" if knob.condition else f"\n{knob.when}" if knob.when else "", "yellow")
+        said.append(f"\n{knob.source}" if knob.source else "", "dim")
+        table.add_row(knob.name, "" if knob.published is None else knobs.word(knob.published), said)
     console = Console()
     console.print(table)
     if decided:

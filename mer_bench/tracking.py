@@ -20,11 +20,12 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from mer_bench import cache
 from mer_bench.contracts import MerBenchError
@@ -134,7 +135,11 @@ class Tracker:
         """Delete a run and its artifacts; `mlflow gc` empties the database's bin."""
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        get_artifact_repository(self.client.get_run(run_id).info.artifact_uri).delete_artifacts()  # type: ignore[no-untyped-call]
+        address = self.client.get_run(run_id).info.artifact_uri
+        get_artifact_repository(address).delete_artifacts()  # type: ignore[no-untyped-call]
+        if address.startswith("file:"):
+            with suppress(OSError):
+                Path(unquote(urlsplit(address).path)).parent.rmdir()
         self.client.delete_run(run_id)
 
     def finish(

@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 
 KEY, FORMAT = "mer_bench", 1
 ECHOES = 2
+NEEDED = (
+    "model", "setting", "pinned", "task", "task_version", "task_sha256", "classes", "recipe", "seed", "versions",
+    "echo",
+)  # fmt: skip
+"""Facts without which a file is not read."""
 ALIKE = 0.01
 """Probabilities of an echo may differ by so much between machines."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A model's arrays and the facts it was kept with: at least `setting`, `task`, `classes` and `echo`."""
+    """A model's arrays and the facts it was kept with, `NEEDED` at least."""
 
     state: Mapping[str, Tensor]
     facts: Mapping[str, Any]
@@ -89,8 +94,8 @@ def read(file: Path) -> Weights:
         raise MerBenchError(f"{file} is of format {facts.get('format')}, this version reads {FORMAT}; fit again")
     try:
         frames.parse_view(facts["setting"]["view"])
-        found = Weights(state, facts)
-        assert found.setting and found.classes and facts["task"] and facts["echo"]
+        found = Weights(state, {name: facts[name] for name in NEEDED} | facts)
+        assert found.setting and found.classes and facts["echo"]
     except (KeyError, TypeError, AssertionError, MerBenchError) as error:
         raise MerBenchError(f"{file}: what it says of itself cannot be read ({_short(error)}); fit again") from None
     return found

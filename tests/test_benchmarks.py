@@ -78,7 +78,8 @@ def test_a_script_that_fails_leaves_its_section(monkeypatch: pytest.MonkeyPatch,
 
 def test_every_script_of_the_report_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     every = script("all", monkeypatch)
-    assert [name for name in every.SCRIPTS if not (FOLDER / f"{name}.py").is_file()] == []
+    assert [script for script, *_ in every.SECTIONS.values() if not (FOLDER / script).is_file()] == []
+    assert set(every.ON_GPU) <= set(every.SECTIONS) and set(every.ON_CPU) | {"whole"} == set(every.SECTIONS)
 
 
 def test_the_linear_benchmark_s_corpus_has_megc_s_size(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,7 @@ def test_spaces_as_typed(method):
     assert heads["condition"] == {"knob": "kind", "values": ["a", "b"]} and heads["scale"] == "log"
     assert heads["ranges"] == [{"low": 2, "high": 16, "step": 1, "log": True, "choices": []}]
     shown = CliRunner().invoke(app, ["spaces", "show", method], catch_exceptions=False).stdout
-    assert "depth is" in shown and "Paper:" in shown
+    assert "only if kind is a or b" in shown and "Paper: 1e-3" in shown and "0.0001 .. 0.01 (log)" in shown
     with pytest.raises(UsageError, match="known"):
         CliRunner().invoke(app, ["spaces", "show", method, "--set", "dpth=3"], catch_exceptions=False)
 

@@ -92,7 +92,8 @@ def test_everything_is_listed_newest_first_with_its_rule_and_how_it_stands(study
     assert one["folder"] == str(ran.tables)
     assert found[killed.run_id]["status"] == "interrupted" and found[killed.run_id]["trials_done"] == 1
     assert set(rows("--status", "interrupted")) == {killed.run_id} and not rows("--task", "synth-3")
-    assert "nested-no-refit" in typed("list") and "interrupted" in typed("list")
+    assert three["strictness"] == "strict" and one["strictness"] == ""
+    assert "nested-no-refit, strict" in typed("list") and "interrupted" in typed("list")
     assert "unknown status" in typed("list", "--status", "dead", fails=UsageError)
 
 
@@ -162,7 +163,7 @@ def test_removal_asks_and_takes_tables_artifacts_and_entry(model, place):
     assert typed("rm", answer.run_id[:12], input="n\n", fails=MerBenchError) == "nothing was removed"
     assert answer.tables.is_dir()
     assert answer.run_id[:12] in typed("rm", answer.run_id[:12], input="y\n")
-    assert not answer.tables.exists() and not list(artifacts.rglob("scores.json")) and answer.run_id not in rows()
+    assert not answer.tables.exists() and not artifacts.exists() and answer.run_id not in rows()
     assert not (answer.tables.parent / f".{answer.tables.name}.lock").exists()
     typed("rm", answer.run_id[:12], "--yes", fails=UsageError)
 

@@ -37,7 +37,15 @@ def network():
 def keep(file, asked, model, **more):
     facts = {
         "setting": asked.as_dict(),
-        "task": "toy",
+        **{
+            "model": "ststnet",
+            "pinned": {},
+            "task": "toy",
+            "task_version": 1,
+            "task_sha256": "0",
+            "recipe": "",
+            "seed": 0,
+        },
         "classes": ["a", "b", "c"],
         "versions": {"mer-bench": "0.0"},
         "echo": weights.echo(asked, model.eval(), 3),
@@ -118,6 +126,13 @@ def metadata(file, **changes):
     save_file(dict(found.state), file, {weights.KEY: json.dumps(facts)})
 
 
+def lacking(file, name):
+    """Write the file again without a fact."""
+    found = weights.read(file)
+    facts = {key: value for key, value in found.facts.items() if key != name}
+    save_file(dict(found.state), file, {weights.KEY: json.dumps({"format": weights.FORMAT, **facts})})
+
+
 BAD = {
     "missing": (lambda file: file.unlink(), "no such file of weights; make it with `mer-bench fit"),
     "empty": (lambda file: file.write_bytes(b""), "cannot be read as weights"),
@@ -128,6 +143,10 @@ BAD = {
     "setting": (lambda file: metadata(file, setting={"view": "flow@28"}), "what it says of itself cannot be read"),
     "view": (lambda file: metadata(file, setting={"view": "sound@28"}), "what it says of itself cannot be read"),
     "echo": (lambda file: metadata(file, echo=[]), "what it says of itself cannot be read"),
+    "fewer facts": (
+        lambda file: lacking(file, "pinned"),
+        "of itself cannot be read .'pinned'.; fit",
+    ),
 }
 
 

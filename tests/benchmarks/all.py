@@ -1,7 +1,7 @@
 """Run every speed benchmark and rewrite reports/PERFORMANCE.md.
 
     python tests/benchmarks/all.py                         # everything: about twenty minutes of an idle machine
-    python tests/benchmarks/all.py --only step,linear      # these sections anew, the others as they are
+    python tests/benchmarks/all.py --only step,ridge      # these sections anew, the others as they are
     python tests/benchmarks/all.py --device cuda           # the rows of a GPU
 
 Each script runs in a process of its own, one thread each, and prints its section. A section names the commit it was
@@ -22,12 +22,24 @@ import measuring
 
 HERE = Path(__file__).resolve().parent
 REPORT = measuring.ROOT / "reports" / "PERFORMANCE.md"
-SCRIPTS = (
-    "reference", "step", "linear", "compiled", "preparation", "startup", "memory", "machinery", "report_scale", "scale",
-    "whole",
-)  # fmt: skip
-ON_GPU = ("whole", "reference", "step", "compiled")
-OPTIONS = {"report_scale": ("--studies", "5", "--trials", "100")}
+SECTIONS = {
+    "reference": ("reference.py", "--only", "mmnet"),
+    "small": ("reference.py", "--only", "net"),
+    "step": ("step.py",),
+    "ridge": ("linear.py", "--only", "ridge_flow"),
+    "svm": ("linear.py", "--only", "svm"),
+    "compiled": ("compiled.py",),
+    "preparation": ("preparation.py",),
+    "startup": ("startup.py",),
+    "memory": ("memory.py",),
+    "machinery": ("machinery.py",),
+    "report_scale": ("report_scale.py", "--studies", "5", "--trials", "100"),
+    "scale": ("scale.py",),
+    "whole": ("whole.py",),
+}
+"""Section -> its script and options; each takes a few minutes at most."""
+ON_CPU = tuple(name for name in SECTIONS if name != "whole")
+ON_GPU = ("whole", "reference", "small", "step", "compiled")
 BUSY = 1.0
 """Runnable processes beside ours from which on a section says that it was not alone."""
 
@@ -57,12 +69,11 @@ def sections() -> dict[str, str]:
 
 def run(name: str, device: str) -> str | None:
     """A script's section with its provenance, or None if it failed."""
-    options = [*OPTIONS.get(name, ()), *(("--device", device) if device != "cpu" else ())]
+    script, *options = SECTIONS[name]
+    options += ["--device", device] if device != "cpu" else []
     load, began = os.getloadavg()[0], datetime.now(UTC)
     around = {**os.environ, **measuring.ALONE}
-    done = subprocess.run(
-        [sys.executable, HERE / f"{name}.py", *options], env=around, stdout=subprocess.PIPE, text=True
-    )
+    done = subprocess.run([sys.executable, HERE / script, *options], env=around, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         return None
     commit = subprocess.run(
@@ -73,7 +84,7 @@ def run(name: str, device: str) -> str | None:
     )
     said = done.stdout.strip()
     if not said.startswith("## "):
-        said = f"## {name}\n\n`tests/benchmarks/{name}.py {' '.join(options)}` says:\n\n```\n{said}\n```"
+        said = f"## {name}\n\n`tests/benchmarks/{script} {' '.join(options)}` says:\n\n```\n{said}\n```"
     took = (datetime.now(UTC) - began).total_seconds()
     return f"{said}\n\n_Commit {commit or 'unknown'}, {began:%Y-%m-%d}, {took:.0f} s; {alone}._"
 
@@ -84,14 +95,12 @@ def main() -> None:
     asked.add_argument("--only", default="", help="names, comma-separated")
     asked.add_argument("--device", default="cpu")
     given = asked.parse_args()
-    wanted = [name for name in given.only.split(",") if name] or list(SCRIPTS[:-1] if given.device == "cpu" else ON_GPU)
-    if unknown := set(wanted) - set(SCRIPTS):
-        sys.exit(f"no benchmark {sorted(unknown)[0]}; known: {', '.join(SCRIPTS)}")
+    wanted = [name for name in given.only.split(",") if name] or list(ON_GPU if given.device != "cpu" else ON_CPU)
+    if unknown := set(wanted) - set(SECTIONS):
+        sys.exit(f"no benchmark {sorted(unknown)[0]}; known: {', '.join(SECTIONS)}")
     found, failed = sections(), []
     suffix = "" if given.device == "cpu" else f"-{given.device}"
     for name in wanted:
-        if not (HERE / f"{name}.py").is_file():
-            continue
         print(f"== {name}", file=sys.stderr, flush=True)
         made = run(name, given.device)
         if made is None:
@@ -105,7 +114,7 @@ def main() -> None:
 
 def write(found: dict[str, str], device: str = "cpu") -> None:
     """Rewrite the report, sections in their order, those of a GPU last."""
-    order = [*SCRIPTS, *(f"{name}-cuda" for name in ON_GPU)]
+    order = [*SECTIONS, *(f"{name}-cuda" for name in ON_GPU)]
     parts = [HEAD.format(machine=measuring.machine(device))]
     parts += [f"<!-- {name} -->\n{found[name]}\n<!-- end -->\n" for name in order if name in found]
     if not any(name.endswith("-cuda") for name in found):

@@ -1,6 +1,6 @@
 """Leave-one-subject-out of the methods without gradients: 68 folds from one Gram matrix against 68 fits on features.
 
-    python tests/benchmarks/linear.py
+    python tests/benchmarks/linear.py [--only ridge_flow|svm]
 
 MEGC-shaped: 442 drawn clips of 68 subjects, three classes, flow at 28 pixels. Plain: scikit-learn's classifier fitted
 on each fold's features, which are ready in memory as float64. Ours: describing every clip, the Gram matrix and all
@@ -10,6 +10,7 @@ memory.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import tempfile
@@ -94,10 +95,15 @@ def ways(name: str, data: inputs.Inputs) -> dict[str, Callable[[], Any]]:
 
 def main() -> None:
     """Measure and print."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--only", default="", help="ridge_flow, or svm (the others)")
+    given = asked.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as home, fold.one_thread():
         os.environ["MER_BENCH_HOME"] = home
         for name in METHODS:
+            if given.only not in ("", "ridge_flow" if name == "ridge_flow" else "svm"):
+                continue
             both = ways(name, drawn(name))
             same = np.concatenate(both["plain"]()) == np.concatenate(both["ours"]())
             taken = measuring.paired(both, 3, warm=0)
@@ -108,7 +114,8 @@ def main() -> None:
                 (name, faster, wanted, measuring.ratio(taken, "plain", "harness"), *times, f"{same.sum()}/{len(same)}")
             )
     head = ("method", "plain / ours", "wanted", "plain / harness", "plain, s", "ours, s", "harness, s", "same answers")
-    print(measuring.section("Methods without gradients", __doc__.split("\n\n")[2], head, rows))
+    title = "Support vector machines" if given.only == "svm" else "Methods without gradients"
+    print(measuring.section(title, __doc__.split("\n\n")[2], head, rows))
 
 
 if __name__ == "__main__":
