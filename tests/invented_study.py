@@ -113,7 +113,7 @@ def concluded(study, sizes=SIZES, **changes):
     folders, table = trials.candidates(study), clips(sizes)
     rules, chance = {}, {}
     for rule in ("nested-no-refit", "shared-no-refit", "oracle-trial"):
-        chosen = studies.conclude(rule, folders, None)
+        chosen = studies.conclude(rule, folders, studies.Refits(study, 1, 1, lambda rule: None))
         rules[rule], chance[rule] = grading.grade(rule, chosen, table, toy.TASK.classes)
     for rule in ("nested", "shared"):
         rules[rule] = replace(rules[f"{rule}-no-refit"], trained_on=grading.ALL)

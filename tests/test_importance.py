@@ -18,7 +18,32 @@ def settings(count, rng):
     return rows
 
 
-def test_the_knob_that_made_the_scores_comes_first_and_the_others_are_luck():
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Nothing is known of any study; asked for again, the next folder."""
+    folders = iter(range(9))
+
+    def empty():
+        monkeypatch.setenv("MER_BENCH_HOME", str(tmp_path / f"home-{next(folders)}"))
+
+    empty()
+    return empty
+
+
+def test_what_was_weighed_is_kept_and_other_scores_are_weighed_anew(monkeypatch):
+    rng = np.random.default_rng(3)
+    rows, evaluated = settings(20, rng), importance._evaluated
+    searched, scores = importance.knobs(None, rows), rng.normal(size=20)
+    asked = []
+    monkeypatch.setattr(importance, "_evaluated", lambda study, given: asked.append(1) or evaluated(study, given))
+    first = importance.weights(searched, rows, scores)
+    assert len(asked) == 1 + importance.SHUFFLES
+    assert importance.weights(searched, rows, scores) == first and len(asked) == 1 + importance.SHUFFLES
+    importance.weights(searched, rows, scores[::-1])
+    assert len(asked) == 2 + 2 * importance.SHUFFLES
+
+
+def test_the_knob_that_made_the_scores_comes_first_and_the_others_are_luck(home):
     rng = np.random.default_rng(0)
     rows = settings(120, rng)
     searched = importance.knobs(None, rows)
@@ -26,6 +51,7 @@ def test_the_knob_that_made_the_scores_comes_first_and_the_others_are_luck():
     found = importance.weights(searched, rows, scores)
     assert [w.name for w in found][0:1] == ["lr"] and found[0].share > 0.7 and found[0].shown
     assert sum(w.share for w in found) == pytest.approx(1) and {w.name for w in found} == set(searched)
+    home()
     assert found == importance.weights(searched, rows, scores), "the same again"
 
 
