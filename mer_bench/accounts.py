@@ -139,7 +139,7 @@ def searched(ledger: Ledger, knobs: Mapping[str, Knob], weights: Sequence[Weight
         + "A knob that hangs on another is asked in some trials only."
         + (f" Pinned, so not searched: {pinned}." if pinned else "")
     )
-    return Table("searched", caption, columns, tuple(rows))
+    return _filled("searched", caption, columns, rows)
 
 
 def settings(ledger: Ledger) -> Table:
@@ -190,7 +190,13 @@ def trials(ledger: Ledger) -> Table:
     caption = "Trials, best validation UF1 first."
     if len(ordered) > MOST_TRIALS:
         caption += f" {len(ordered) - MOST_TRIALS} more are in the study's folder."
-    return Table("trials", caption, columns, tuple(rows))
+    return _filled("trials", caption, columns, rows)
+
+
+def _filled(kind: str, caption: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> Table:
+    """A table without the columns in which nothing is said."""
+    kept = [at for at in range(len(columns)) if any(row[at].text != DASH for row in rows)]
+    return Table(kind, caption, tuple(columns[at] for at in kept), tuple(tuple(row[at] for at in kept) for row in rows))
 
 
 def _merit(one: Tried) -> tuple[bool, float, int, int]:

@@ -39,7 +39,9 @@ def course(laps: Sequence[Lap], published: float | None = None) -> Markup:
     top, bottom, floor = 14.0, 158.0, 190.0
     done = [(lap.number, lap.score, lap.chosen) for lap in laps if lap.score is not None]
     across = Scale(0.0, float(max([lap.number for lap in laps] + [1])), LEFT + 4, WIDTH - PAD)
-    up = Scale(*around([score for _, score, _ in done] or [0.0, 1.0]), bottom, top)
+    low, high = around([score for _, score, _ in done] or [0.0, 1.0])
+    air = max(0.0, 0.04 - (high - low)) / 2
+    up = Scale(low - air, high + air, bottom, top)
     parts = [axis(across, top, floor, "trial"), side(up, LEFT, WIDTH - PAD)]
     if published is not None:
         parts += [line(LEFT, up(published), WIDTH - PAD, up(published), "chance")]

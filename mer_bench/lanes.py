@@ -55,7 +55,10 @@ def race(laps: Sequence[Lap], folds: Sequence[str], first_look: int | None, trai
         parts.append(line(left, y, left + wide * len(columns), y, "chance"))
     scale = Scale(laps[0].number, laps[-1].number, left + wide / 2, left + wide * len(columns) - wide / 2)
     parts += [text(scale(n), bottom + 13, f"{n:g}", "tick") for n in _whole(scale)]
-    parts += [text((left + WIDTH - PAD) / 2, bottom + 27, "trial", "tick label"), _legend(edges, bottom + 40, left)]
+    parts += [
+        text(left + max(wide * len(columns), 24) / 2, bottom + 27, "trial", "tick label"),
+        _legend(edges, bottom + 40, left),
+    ]
     height = bottom + 60
     if trained is not None:
         parts.append(_share(trained, height + 2, left))

@@ -19,7 +19,8 @@ def commands(ledger: Ledger) -> list[tuple[str, str]]:
     again, journal = _search(ledger, ledger.asked), f"mlruns/tables/{ledger.name}/optuna.log"
     found = [] if ledger.done else [("Go on with it, if it is not running", f"{again} --resume")]
     found += [("Ask it again: answers from the record", again)] if ledger.done else []
-    found += [("Add as many trials again; the first stay as they are", _search(ledger, 2 * ledger.asked))]
+    more = "Add as many trials again; the first stay as they are"
+    found += [(more, _search(ledger, 2 * ledger.asked))] if ledger.done else []
     if ledger.finished:
         run = ledger.finished.run_id[:12]
         found.append(("Train again what speaks, and compare clip by clip", f"mer-bench reproduce {run}"))
