@@ -8,7 +8,6 @@ recipe is on people it has not met. Weights are made for that question alone and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mer_bench import answers, catalog, faces, flow, fold, inputs, loso, prose, provenance, ready, weights
+from mer_bench import answers, catalog, classical, faces, flow, fold, inputs, loso, prose, provenance, ready, weights
 from mer_bench.clips import sha256
 from mer_bench.contracts import MerBenchError, Setting, UsageError
 from mer_bench.ready import Tick
@@ -152,7 +151,7 @@ def _classical(
         model = fold.builder(setting, classes)()
         if not (hasattr(model, "keep") and hasattr(model, "restore")):
             weights.state_of(model, name)  # says so before anything is described
-        arrays = fold.described(data, classes, json.dumps(setting.as_dict(), sort_keys=True))
+        arrays = classical.described(model, data.arrays)
         rows = {key: np.asarray(array) for key, array in arrays.items()}
         model.fit(rows, data.clips["label"].to_numpy().astype(np.int64))
         return weights.state_of(model, name)

@@ -111,7 +111,7 @@ KEYS = ("onset", "apex", "offset")
 def write(seen: Sighting, page: Path) -> tuple[Path, Path]:
     """Write the page and, beside it, the picture; returns both."""
     picture = page.with_suffix(".png")
-    done, data = cv2.imencode(".png", drawn(seen), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    done, data = cv2.imencode(".png", drawn(seen))
     assert done
     cache.write_text(page, html(seen))
     picture.write_bytes(data.tobytes())

@@ -223,3 +223,9 @@ def test_the_votes_of_pairs_are_those_of_scikit_learn():
     model.restore(model.keep())
     assert np.allclose(model._decided(values), one.decision_function(values))
     assert np.allclose(values @ one.coef_.T + one.intercept_, pairs.decision_function(values))
+
+
+@pytest.mark.parametrize("name", [n for n in catalog.names("baseline") if catalog.baseline(n).recipe is None])
+def test_every_classical_method_of_the_project_can_be_kept(name):
+    model = catalog.baseline(name).model(num_classes=3)
+    assert callable(model.keep) and callable(model.restore)

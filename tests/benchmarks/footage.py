@@ -62,7 +62,8 @@ def main(folder):
             found = np.isfinite(points).all((1, 2))
             pixels, share = trembling(points)
             said = f"{len(points)} frames at {fps:g}/s, face in {found.sum()} ({found.mean():.1%})"
-            print(f"{file.name}: {said}, landmarks tremble by {pixels:.2f} px, {share:.4f} of the eyes' distance")
+            trembles = f", landmarks tremble by {pixels:.2f} px, {share:.4f} of the eyes' distance"
+            print(f"{file.name}: {said}{trembles if np.isfinite(pixels) else ''}")
             told(file)
 
 
