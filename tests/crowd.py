@@ -105,7 +105,10 @@ def cluster(patch, *nodes):
     from ray.cluster_utils import Cluster
 
     patch.setattr(ray._private.utils, "write_ray_address", lambda *args: None)
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    # a dead node refuses at once; a busy machine's answers late, and is not to be thought dead for it
+    patient = {"health_check_timeout_ms": 60000, "health_check_initial_delay_ms": 30000}
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": patient}
+    found = Cluster(initialize_head=True, head_node_args=head)
     try:
         for node in nodes:
             found.add_node(**node)

@@ -25,15 +25,17 @@ def study(tmp_path, monkeypatch):
 
 
 def test_an_ill_trial_is_on_record_with_its_reason_and_the_search_goes_on(study):
-    asked = study("raises", "memory", "no", "nan", "hangs", "holds", "dies", "no", timeout=8.0)
+    ills = ("raises", "memory", "nan", "hangs", "no", "holds", "no", "dies")
+    asked, late = study(*ills, timeout=12.0), "no end after 12 s, the limit of a trial"
     ends = tune.search(asked, Cluster(2), lambda end: None)
-    assert [end.state for end in ends] == ["FAIL", "FAIL", "COMPLETE", "FAIL", "FAIL", "FAIL", "FAIL", "COMPLETE"]
-    reasons = [end.reason for end in ends]
-    assert reasons[0] == "RuntimeError: a layer of 7 channels was given 3" and reasons[1] == "MemoryError"
-    assert "not finite" in reasons[3] or "nan" in reasons[3]
-    assert reasons[4] == reasons[5] == "no end after 8 s, the limit of a trial"
-    assert "the worker died 3 times in fold" in reasons[6] or reasons[6] == reasons[5]
-    told = (trials.folder(asked, 4) / "error.txt").read_text()
+    assert [end.state for end in ends] == ["COMPLETE" if ill == "no" else "FAIL" for ill in ills]
+    reasons = {ill: end.reason for ill, end in zip(ills, ends, strict=True)}
+    assert reasons["raises"] == "RuntimeError: a layer of 7 channels was given 3"
+    assert reasons["memory"] == "MemoryError" and "loss is nan" in reasons["nan"]
+    assert reasons["hangs"] == reasons["holds"] == late
+    # a worker's start may take so long that the limit comes before the third death
+    assert "the worker died 3 times in fold" in reasons["dies"] or reasons["dies"] == late
+    told = (trials.folder(asked, ills.index("hangs")) / "error.txt").read_text()
     assert "small.py" in told and "forward" in told, "where it hung"
 
 
