@@ -122,8 +122,8 @@ def _list(found: list[Recorded]) -> None:
 
     from mer_bench.prose import DASH, bounds, number
 
-    heads = {"run": True, "started": True, "what": False, "status": False, "UF1 [95 %], rule": True}
-    columns = [Column(head, no_wrap=whole, overflow="fold") for head, whole in heads.items()]
+    heads = {"run": 12, "started": 14, "what": None, "status": 12, "UF1 [95 %], rule": 18}
+    columns = [Column(head, min_width=width, overflow="fold") for head, width in heads.items()]
     table = Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for one in found:
         score = f"{number(one.uf1.get(one.headline))} {bounds(*one.interval)}" if one.interval else DASH
