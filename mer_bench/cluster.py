@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -24,6 +25,8 @@ from mer_bench.processes import Item, Made
 
 OBJECT_STORE = 200 * 2**20
 RETRIES = 10
+PATIENCE = 20.0
+"""Seconds that a cluster may take to answer."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -168,8 +171,12 @@ def _join(address: str, environment: dict[str, str]) -> None:
     import ray
 
     try:
+        host, _, port = address.rpartition(":")
+        if port.isdigit():
+            # Ray itself would ask for minutes
+            socket.create_connection((host, int(port)), PATIENCE).close()
         ray.init(address, **_quiet(environment))
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         cure = "is it up, and does RAY_AUTH_MODE here agree with its nodes?"
         raise MerBenchError(f"no Ray cluster answers at {address} ({_first_line(error)}); {cure}") from None
 
