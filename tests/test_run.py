@@ -127,10 +127,10 @@ def test_edited_sources_or_another_question_go_on_with_nothing(place, spied, mon
     model = str(place / "tiny.py")
     with pytest.raises(KeyboardInterrupt):
         commands.run(model, settings={"epochs": 1}, workers=1, tick=stopped_after(3))
-    for hidden, source in ((6, "edited"), (5, provenance.source())):
+    for hidden, source in ((6, "edited"), (5, provenance.harness())):
         spied.trained.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(provenance, "source", lambda source=source: source)
+            patch.setattr(provenance, "harness", lambda source=source: source)
             assert commands.run(model, settings={"epochs": 1, "hidden": hidden}, workers=1).result.notes == ()
         assert len(spied.trained) == 16
 
