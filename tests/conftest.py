@@ -2,7 +2,10 @@
 
 import pytest
 
-LONGEST = ("test_search", "test_baselines", "test_cli", "test_run", "test_canary", "test_spaces", "test_server")
+LONGEST = (
+    "test_search", "test_survival", "test_canary", "test_baselines", "test_cli", "test_run", "test_comparing", "test_spaces",
+    "test_server",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,24 +1,26 @@
-"""A whole run of one recipe, on the embedded corpus with a tiny model."""
+"""A whole run of one recipe, on a corpus of specks with a tiny model."""
 
 from dataclasses import replace
 from types import SimpleNamespace
 
+import crowd
 import polars as pl
 import pytest
+import specks
 import toy
 from safetensors.torch import load_file
 
 from mer_bench import commands, loso, predictions, provenance, selection, tracking
 from mer_bench.contracts import MerBenchError, Setting
 
+TASK, CLIPS, FOLDS = "specks-3", sum(specks.SIZES), len(specks.SIZES)
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "tiny.py").write_text(toy.MODEL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        folder = crowd.settle(tmp_path_factory.mktemp("run"), patch)
+        (folder / "tiny.py").write_text(toy.MODEL)
         yield folder
 
 
@@ -26,7 +28,7 @@ def place(tmp_path_factory):
 def twice(place):
     """The same run twice: once in two processes, once in this one."""
     options = {"rules": selection.RUN_RULES, "seeds": 2}
-    return [commands.run(str(place / "tiny.py"), workers=count, **options) for count in (2, 1)]
+    return [commands.run(str(place / "tiny.py"), TASK, workers=count, **options) for count in (2, 1)]
 
 
 def test_a_run_gives_the_same_tables_again_however_many_processes(twice):
@@ -39,7 +41,7 @@ def test_a_run_gives_the_same_tables_again_however_many_processes(twice):
 
 def test_every_clip_speaks_once_a_seed_and_epoch(twice):
     rows = predictions.open_test(twice[0].tables / "all")
-    assert len(rows) == 130 * 2 * 4
+    assert len(rows) == CLIPS * 2 * 4
     assert (rows["fold"] == rows["subject"]).all()
     kept = pl.read_parquet(twice[0].tables / "held" / predictions.VALIDATION)
     assert (kept["fold"] != kept["subject"]).all()
@@ -56,15 +58,15 @@ def test_all_rules_are_scored_over_two_seeds(twice):
 
 
 def test_weights_are_kept_one_file_a_fold(place):
-    answer = commands.run(str(place / "tiny.py"), settings={"epochs": 1}, keep_weights=True)
+    answer = commands.run(str(place / "tiny.py"), TASK, settings={"epochs": 1}, keep_weights=True)
     files = sorted(answer.tables.glob("all/weights/0/*.safetensors"))
-    assert len(files) == 16
+    assert len(files) == FOLDS
     assert {"net.0.weight", "net.6.bias"} <= set(load_file(files[0]))
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_its_reason(place):
     with pytest.raises(MerBenchError, match="lower lr=1e"):
-        commands.run(str(place / "tiny.py"), settings={"lr": 1e38})
+        commands.run(str(place / "tiny.py"), TASK, settings={"lr": 1e38})
     tracker = tracking.open()
     failed = tracker.client.search_runs([tracker.experiment], "attributes.status = 'FAILED'")
     assert any("lower lr=1e" in run.data.tags["mer_bench.reason"] for run in failed)
@@ -101,24 +103,24 @@ def test_a_stopped_run_goes_on_from_its_folds_when_asked_again(place, spied, mon
     monkeypatch.setattr(loso, "SAVE_EVERY", every)
     options = {"rules": ("last", "inner"), "settings": {"epochs": 2}, "keep_weights": True, "workers": 1}
     model = str(place / "tiny.py")
-    whole = commands.run(model, **options)
+    whole = commands.run(model, TASK, **options)
     spied.trained.clear()
     with pytest.raises(KeyboardInterrupt):
-        commands.run(model, **options, tick=stopped_after(5))
+        commands.run(model, TASK, **options, tick=stopped_after(5))
     before = list(spied.trained)
     assert len(before) == 5
     with pytest.raises(KeyboardInterrupt):
-        commands.run(model, **options, tick=stopped_after(9))
-    again = commands.run(model, **options)
-    assert len(spied.trained) == len(set(spied.trained)) == 32, "no fold is trained twice"
+        commands.run(model, TASK, **options, tick=stopped_after(7))
+    again = commands.run(model, TASK, **options)
+    assert len(spied.trained) == len(set(spied.trained)) == 2 * FOLDS, "no fold is trained twice"
     for stem in ("all", "held"):
         for name in predictions.TABLES:
             one, two = (pl.read_parquet(answer.tables / stem / name) for answer in (whole, again))
             assert one.equals(two), name
         files = [sorted(p.name for p in (a.tables / stem).rglob("*.safetensors")) for a in (whole, again)]
-        assert files[0] == files[1] and len(files[0]) == 16
+        assert files[0] == files[1] and len(files[0]) == FOLDS
     (note,) = again.result.notes
-    assert note.endswith("of 32 trainings are of an earlier command that was stopped; the time is without them.")
+    assert note.endswith("of 16 trainings are of an earlier command that was stopped; the time is without them.")
     assert whole.result.notes == () and again.result.rules == whole.result.rules
     assert [p.name for p in (place / "mlruns/tables/unfinished").iterdir()] == []
 
@@ -126,13 +128,13 @@ def test_a_stopped_run_goes_on_from_its_folds_when_asked_again(place, spied, mon
 def test_edited_sources_or_another_question_go_on_with_nothing(place, spied, monkeypatch):
     model = str(place / "tiny.py")
     with pytest.raises(KeyboardInterrupt):
-        commands.run(model, settings={"epochs": 1}, workers=1, tick=stopped_after(3))
+        commands.run(model, TASK, settings={"epochs": 1}, workers=1, tick=stopped_after(3))
     for hidden, source in ((6, "edited"), (5, provenance.harness())):
         spied.trained.clear()
         with monkeypatch.context() as patch:
             patch.setattr(provenance, "harness", lambda source=source: source)
-            assert commands.run(model, settings={"epochs": 1, "hidden": hidden}, workers=1).result.notes == ()
-        assert len(spied.trained) == 16
+            assert commands.run(model, TASK, settings={"epochs": 1, "hidden": hidden}, workers=1).result.notes == ()
+        assert len(spied.trained) == FOLDS
 
 
 def test_what_was_trained_survives_a_store_that_cannot_be_written(place, spied, monkeypatch):
@@ -140,26 +142,26 @@ def test_what_was_trained_survives_a_store_that_cannot_be_written(place, spied, 
     with monkeypatch.context() as patch:
         patch.setattr("mer_bench.attachments.finish", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            commands.run(model, **options)
+            commands.run(model, TASK, **options)
     spied.trained.clear()
-    assert commands.run(model, **options).result.notes and spied.trained == []
+    assert commands.run(model, TASK, **options).result.notes and spied.trained == []
 
 
 def test_a_fold_that_diverges_makes_a_run_partial_and_is_named(place, spied):
     model = str(place / "tiny.py")
-    first, second = loso.folds("synth-3", Setting("", {}, None, "flow@28"))[:2]
+    first, second = loso.folds(TASK, Setting("", {}, None, "flow@28"))[:2]
     spied.fail |= {first, second}
-    answer = commands.run(model, settings={"epochs": 2, "hidden": 7}, seeds=2, workers=1)
+    answer = commands.run(model, TASK, settings={"epochs": 2, "hidden": 7}, seeds=2, workers=1)
     result = answer.result
-    assert (result.folds_done, result.folds_total, result.subjects) == (14, 16, 14)
+    assert (result.folds_done, result.folds_total, result.subjects) == (FOLDS - 2, FOLDS, FOLDS - 2)
     assert result.notes == (f"PARTIAL: without {first} and {second}, whose training diverged (loss is nan).",)
     rows = predictions.open_test(answer.tables / "all")
-    assert result.clips == rows["clip"].n_unique() < 130 and not set(rows["fold"]) & {first, second}
+    assert result.clips == rows["clip"].n_unique() < CLIPS and not set(rows["fold"]) & {first, second}
     assert set(result.rules["last"].by_subject) == set(rows["subject"])
-    assert answer.as_json()["folds_done"] == 14 and answer.as_json()["notes"] == list(result.notes)
+    assert answer.as_json()["folds_done"] == FOLDS - 2 and answer.as_json()["notes"] == list(result.notes)
     spied.fail |= set(rows["fold"])
     with pytest.raises(MerBenchError, match="loss is nan"):
-        commands.run(model, settings={"epochs": 2, "hidden": 8}, workers=1)
+        commands.run(model, TASK, settings={"epochs": 2, "hidden": 8}, workers=1)
 
 
 def test_what_is_drawn_is_on_record(twice):
@@ -189,10 +191,10 @@ def test_mlflow_alone_tells_what_happened(twice, place):
     assert {"page.html", "figures/confusion.svg", "figures/subjects.svg", "environment/requirements.txt"} <= names
     assert {f"{kind}/{rule}.csv" for rule in selection.RUN_RULES for kind in ("predictions", "subjects")} <= names
     subjects = pl.read_csv(kept / "subjects/last.csv")
-    assert len(subjects) == 16 and subjects["clips"].sum() == 130
-    assert "SYNTHETIC" in run.data.tags["mlflow.note.content"] and "`last`" in run.data.tags["mlflow.note.content"]
+    assert len(subjects) == FOLDS and subjects["clips"].sum() == CLIPS
+    assert "`last`" in run.data.tags["mlflow.note.content"]
     assert "torch==" in (kept / "environment/requirements.txt").read_text()
     said = pl.read_csv(kept / "predictions/last.csv")
-    assert len(said) == 130 * 2
+    assert len(said) == CLIPS * 2
     correct = said.group_by("seed").agg((pl.col("label") == pl.col("prediction")).mean())["label"]
     assert correct.mean() == pytest.approx(twice[0].result.rules["last"].accuracy)
