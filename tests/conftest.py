@@ -3,8 +3,8 @@
 import pytest
 
 LONGEST = (
-    "test_search", "test_survival", "test_canary", "test_baselines", "test_cli", "test_run", "test_comparing", "test_spaces",
-    "test_server",
+    "test_search", "test_survival", "test_canary", "test_baselines", "test_cli", "test_run", "test_comparing",
+    "test_spaces", "test_server",
 )  # fmt: skip
 
 
