@@ -1,4 +1,6 @@
-"""The order of the tests."""
+"""The order of the tests, and what their processes start with."""
+
+import os
 
 import pytest
 
@@ -6,6 +8,9 @@ LONGEST = (
     "test_search", "test_survival", "test_canary", "test_baselines", "test_cli", "test_run", "test_comparing",
     "test_spaces", "test_server",
 )  # fmt: skip
+
+# Ray's workers give way to everything else by default; beside other tests they would stand still
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -180,9 +180,10 @@ def test_ridge_on_products_is_scikit_learns(
     found = dual_decided(alpha, values, labels, others)
     oracle = RidgeClassifier(alpha=alpha, class_weight="balanced")
     wanted = decided(oracle, values, labels, others)
-    np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-9)
+    # products square the condition of the values, so half of the digits are left where alpha is small
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
     first, second = np.sort(wanted, 1)[:, -1], np.sort(wanted, 1)[:, -2]
-    clear = first - second > 1e-8
+    clear = first - second > 1e-6
     assert np.array_equal(found.argmax(1)[clear], wanted.argmax(1)[clear])
     if kind == "still":  # nothing but the intercept: a tie of all classes, and the same bits break it
         assert np.array_equal(found, wanted)
