@@ -15,7 +15,7 @@ from mer_bench.contracts import resolve
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
-COMMANDS = sorted({m[1] for _, text in BLOCKS for m in re.finditer(r"\b(mer-bench [a-z][^#\n&]*)", text)})
+COMMANDS = sorted({m[1] for _, text in BLOCKS for m in re.finditer(r"\b(mer-bench [a-z][^#\n&']*)", text)})
 
 
 @pytest.mark.parametrize("line", COMMANDS)
