@@ -57,6 +57,7 @@ DATASET = Dataset(
             clips=sum(SIZES),
             subjects=len(SIZES),
             scale=Scale(image_size=28),
+            banner="INVENTED specks",
         )
     },
     make=make,

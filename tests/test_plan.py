@@ -21,15 +21,9 @@ SECOND = Pace(build=0.5, epoch=0.2, record=0.1, epochs=2)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("plan")
-    (folder / "tiny.py").write_text(toy.MODEL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("MER_BENCH_HOME", str(folder / "home"))
         patch.setattr(tune, "search", in_this_process)
-        toy.install(patch, toy.corpus(signal=40, sizes=SIZES))
-        yield folder
+        yield toy.settle(tmp_path_factory.mktemp("plan"), patch, toy.corpus(signal=40, sizes=SIZES))
 
 
 @pytest.fixture

@@ -22,15 +22,9 @@ FEW = {"sampler": "qmc", "workers": 1, "refit": False, "rules": ("nested-no-refi
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recorded")
-    (folder / "tiny.py").write_text(toy.MODEL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("MER_BENCH_HOME", str(folder / "home"))
         patch.setattr(tune, "search", in_this_process)
-        toy.install(patch, toy.corpus(signal=40, sizes=(6, 5, 7, 4)))
-        yield folder
+        yield toy.settle(tmp_path_factory.mktemp("recorded"), patch, toy.corpus(signal=40, sizes=(6, 5, 7, 4)))
 
 
 @pytest.fixture(scope="module")

@@ -192,7 +192,7 @@ def test_mlflow_alone_tells_what_happened(twice, place):
     assert {f"{kind}/{rule}.csv" for rule in selection.RUN_RULES for kind in ("predictions", "subjects")} <= names
     subjects = pl.read_csv(kept / "subjects/last.csv")
     assert len(subjects) == FOLDS and subjects["clips"].sum() == CLIPS
-    assert "`last`" in run.data.tags["mlflow.note.content"]
+    assert "INVENTED" in run.data.tags["mlflow.note.content"] and "`last`" in run.data.tags["mlflow.note.content"]
     assert "torch==" in (kept / "environment/requirements.txt").read_text()
     said = pl.read_csv(kept / "predictions/last.csv")
     assert len(said) == CLIPS * 2

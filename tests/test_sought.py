@@ -16,15 +16,9 @@ SIZES = (6, 5, 7, 4)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("book")
-    (folder / "tiny.py").write_text(toy.MODEL)
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.setenv("MER_BENCH_HOME", str(folder / "home"))
         patch.setattr(tune, "search", in_this_process)
-        toy.install(patch, toy.corpus(signal=40, sizes=SIZES))
-        yield folder
+        yield toy.settle(tmp_path_factory.mktemp("book"), patch, toy.corpus(signal=40, sizes=SIZES))
 
 
 @pytest.fixture

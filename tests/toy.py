@@ -85,3 +85,13 @@ def install(monkeypatch, data: inputs.Inputs) -> None:
     monkeypatch.setattr(inputs, "load", lambda task, view, tick=None: data)
     monkeypatch.setattr(clips, "check", lambda *args: None)
     fold.forget()
+
+
+def settle(folder, monkeypatch, data):
+    """A working folder with the model, a home and a store of its own, on this corpus."""
+    (folder / "tiny.py").write_text(MODEL)
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MER_BENCH_HOME", str(folder / "home"))
+    install(monkeypatch, data)
+    return folder
