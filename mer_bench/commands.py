@@ -20,6 +20,7 @@ from mer_bench import (
     loso,
     pages,
     pending,
+    processes,
     selection,
     shelf,
     standings,
@@ -28,7 +29,7 @@ from mer_bench import (
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import MerBenchError, UsageError
 from mer_bench.evidence import Curve
-from mer_bench.ready import Ready, Tick, known, prepare
+from mer_bench.ready import Command, Ready, Tick, known, prepare
 from mer_bench.searches import search as search
 
 DEFAULT_TASK = "synth-3"
@@ -78,7 +79,7 @@ def run(
         if rules or seeds != 1 or keep_weights:
             raise UsageError("--weights-dir trains nothing: drop --rules, --seeds and --keep-weights")
         return given.run(model, task, Path(weights_dir), settings=settings, device=device, scale=scale, tick=tick)
-    ready = prepare(model, task, settings, scale, device, seeds, workers, address=address)
+    ready = prepare(Command(model, task, settings, scale, device, seeds, workers, address=address))
     wanted = _in_order(rules, selection.RUN_RULES) or (DEFAULT_RULES if ready.setting.recipe else ("last",))
     ready = ready.with_inputs([ready.setting.view], tick)
     question = {"setting": ready.setting.as_dict(), **ready.question}
@@ -116,13 +117,12 @@ def _train(
     """
     lost: dict[str, str] = {}
     earlier = total = 0
-    for held, folder in passes.items():
-        trainings = ready.trainings(held)
-        earlier, total = earlier + pending.there(folder), total + len(trainings)
-        ends = loso.run_pass(
-            trainings, folder, question, workers=ready.workers, keep_weights=keep_weights, tick=tick
-        )  # fmt: skip
-        lost |= {end["fold"]: end["diverged"] for end in ends if end["diverged"]}
+    with processes.kept(ready.workers) as kept:
+        for held, folder in passes.items():
+            trainings = ready.trainings(held)
+            earlier, total = earlier + pending.there(folder), total + len(trainings)
+            ends = loso.run_pass(trainings, folder, question, workers=kept, keep_weights=keep_weights, tick=tick)
+            lost |= {end["fold"]: end["diverged"] for end in ends if end["diverged"]}
     if len(lost) == len({end["fold"] for end in ends}):
         raise MerBenchError(f"{next(iter(lost.values()))} (no fold is whole)")
     said = f"{earlier} of {total} trainings are of an earlier command that was stopped; the time is without them."

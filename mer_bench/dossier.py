@@ -76,9 +76,7 @@ def page(ledger: Ledger) -> Page:
     """All that is known of a study, as pictures, tables and words."""
     whole = ledger.whole
     knobs = importance.knobs(ledger.journal, [one.values for one in ledger.tried])
-    weights = importance.weights(
-        knobs, [one.values for one in whole], [one.inner_uf1 or 0.0 for one in whole], ledger.question.get("seed", 0)
-    )
+    weights = _weights(ledger, knobs)
     made = {
         "rules": accounts.rules(ledger),
         "searched": accounts.searched(ledger, knobs, weights),
@@ -103,6 +101,15 @@ def page(ledger: Ledger) -> Page:
         facts=particulars.facts(ledger),
         published=particulars.published(ledger),
     )
+
+
+def _weights(ledger: Ledger, knobs: Mapping[str, Knob]) -> list[Weight]:
+    """Importances; none where the folder is gone, and with it the ranges they are measured in."""
+    if ledger.journal is None:
+        return []
+    whole = ledger.whole
+    values, scores = [one.values for one in whole], [one.inner_uf1 or 0.0 for one in whole]
+    return importance.weights(knobs, values, scores, ledger.question.get("seed", 0))
 
 
 def _found(ledger: Ledger) -> list[Figure]:
@@ -180,7 +187,9 @@ def _warning(ledger: Ledger, weights: Sequence[Weight]) -> str:
     """What to know before reading importances."""
     whole, dropped = len(ledger.whole), sum(one.state == PRUNED for one in ledger.tried)
     words = []
-    if not weights:
+    if ledger.journal is None:
+        words.append("The study's folder is gone, and with it the ranges that importances are measured in.")
+    elif not weights:
         words.append(
             f"Too little is known to say which knobs mattered: {prose.plural(whole, 'trial')} finished all folds, "
             f"at least {LEAST} with different scores are wanted."

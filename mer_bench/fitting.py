@@ -75,7 +75,7 @@ def fit(
         raise UsageError(f"{task}: a fit holds nobody out; name one task")
     if seed < 0:
         raise UsageError(f"--seed {seed}: 0 or more")
-    space, size, setting = ready.settled(model, task, settings, scale)
+    space, size, setting = ready.settled(ready.Command(model, task, settings, scale))
     place, asked = ready.usable(device), catalog.task(task)
     fold.forget()
     data = inputs.load(task, setting.view, tick=tick)

@@ -19,7 +19,7 @@ import numpy as np
 from mer_bench import answers, attachments, catalog, fold, inputs, loso, selection, splits, tracking
 from mer_bench.answers import Answer, Found, shown
 from mer_bench.contracts import MerBenchError, UsageError
-from mer_bench.ready import Ready, Tick, prepare
+from mer_bench.ready import Command, Ready, Tick, prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,7 @@ def run(
         UsageError: an unknown name, or a method that is not a network.
         MerBenchError: files are missing, belong to no subject or do not fit, one line each.
     """
-    ready = prepare(model, task, settings, scale, device, 1, 1)
+    ready = prepare(Command(model, task, settings, scale, device, workers=1))
     if ready.setting.recipe is None:
         raise UsageError(f"{shown(model)} has no weights to load: it is fitted, not trained; drop --weights-dir")
     ready = ready.with_inputs([ready.setting.view], tick, probed=False)

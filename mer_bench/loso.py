@@ -176,7 +176,7 @@ def _spread(trainings: Sequence[Training], workers: processes.Workers) -> Iterat
 def _where(trainings: Sequence[Training], workers: processes.Workers) -> processes.Workers:
     """In this process, if models share what they make of a clip, or a device."""
     classical = all(t.setting.recipe is None for t in trainings)
-    here = isinstance(workers, int) and (classical or any(t.device != "cpu" for t in trainings))
+    here = isinstance(workers, int | processes.Here) and (classical or any(t.device != "cpu" for t in trainings))
     return 1 if here else workers
 
 

@@ -22,7 +22,7 @@ from mer_bench.contracts import UsageError
 from mer_bench.options import REFITTED, Options
 from mer_bench.options import options as options_of
 from mer_bench.proposer import startup
-from mer_bench.ready import Ready, Tick, known, prepare
+from mer_bench.ready import Command, Ready, Tick, known, prepare
 from mer_bench.space import STRICT
 from mer_bench.studies import Study
 from mer_bench.trials import Ended
@@ -105,7 +105,8 @@ def search(
     """What `commands.search` with these arguments would take; trials on record are not counted."""
     asked = options_of(options)
     wanted = asked.wanted(seeds)
-    ready, question = searches.settled(model, task, settings, scale, device, seeds, workers, space, asked, tick)
+    command = Command(model, task, settings, scale, device, seeds, workers, space, asked.address, asked.gpus_per_trial)
+    ready, question = searches.settled(command, asked, tick)
     study = searches.study_of(ready, asked, searches.place(ready, question, asked))
     ended = trials.everything(study)
     at_once = max(1, min(_at_once(ready.where), study.trials - len(ended) or processes.cores()))
@@ -155,7 +156,7 @@ def run(
     known(rules, selection.RUN_RULES, "rule")
     if weights_dir is not None:
         raise UsageError("--weights-dir trains nothing: there is nothing to plan")
-    ready = prepare(model, task, settings, scale, device, seeds, workers, address=address)
+    ready = prepare(Command(model, task, settings, scale, device, seeds, workers, address=address))
     ready = ready.with_inputs([ready.setting.view], tick)
     passes = {rule == "inner" for rule in rules or commands.DEFAULT_RULES}
     everything = [training for held in sorted(passes) for training in ready.trainings(held)]

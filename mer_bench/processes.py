@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from types import ModuleType
 from typing import Protocol, TypeVar
 
@@ -29,12 +30,15 @@ ENVIRONMENT = {
 }
 """What worker processes are started with, unless the caller's environment says otherwise."""
 
+PRELOADED = ("torch", "polars", "mer_bench.fold")
+"""What worker processes find loaded."""
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
 class Pool(Protocol):
-    """Workers elsewhere, on a cluster."""
+    """Workers that outlive one spread: here, or elsewhere on a cluster."""
 
     def spread(self, work: Callable[[Item], Made], items: Sequence[Item], doing: str) -> Iterator[Made]:
         """`work` over items, as they are done."""
@@ -42,7 +46,7 @@ class Pool(Protocol):
 
 
 Workers = int | Pool
-"""How many processes here, or others elsewhere."""
+"""How many processes to start here for each spread, or a pool that is there."""
 
 
 def cores() -> int:
@@ -82,7 +86,7 @@ def spread(
     Args:
         work: picklable.
         items: picklable.
-        processes: how many here, or a pool elsewhere, which keeps no order; with one, everything happens here.
+        processes: how many here, or a pool, which keeps no order; with one, everything happens in this process.
         doing: what the workers do, for the error.
         ordered: yield in the items' order.
         prepare: called once in each worker.
@@ -93,18 +97,79 @@ def spread(
     if not isinstance(processes, int):
         yield from processes.spread(work, items, doing)
         return
-    if processes == 1 or len(items) < 2:
-        yield from map(work, items)
-        return
-    calm()
-    try:
-        with ProcessPoolExecutor(min(processes, len(items)), get_context("spawn"), prepare) as pool:
+    with closing(Here(processes, prepare)) as pool:
+        yield from pool.spread(work, items, doing, ordered=ordered)
+
+
+class Here:
+    """Processes of this machine, started when they are first needed.
+
+    Args:
+        count: at most so many; with one, everything happens in this process.
+        prepare: called once in each.
+    """
+
+    def __init__(self, count: int, prepare: Callable[[], object] | None = None) -> None:
+        self._count, self._prepare = count, prepare
+        self._started: ProcessPoolExecutor | None = None
+
+    def spread(
+        self, work: Callable[[Item], Made], items: Sequence[Item], doing: str, *, ordered: bool = False
+    ) -> Iterator[Made]:
+        """As the function `spread`; what has not begun when the caller stops asking is not begun."""
+        if self._count == 1 or len(items) < 2:
+            yield from map(work, items)
+            return
+        calm()
+        futures: list[Future[Made]] = []
+        try:
+            self._started = self._started or self._start()
             with hidden_script():
-                futures = [pool.submit(work, item) for item in items]
+                futures += [self._started.submit(work, item) for item in items]
             for future in futures if ordered else as_completed(futures):
                 yield future.result()
-    except BrokenProcessPool:
-        raise MerBenchError(f"a worker process died while {doing}; is there memory enough?") from None
+        except BrokenProcessPool:
+            self.close()
+            raise MerBenchError(f"a worker process died while {doing}; is there memory enough?") from None
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self._count, _context(), _begin, (dict(os.environ), self._prepare))
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._started:
+            self._started.shutdown()
+        self._started = None
+
+
+def _context() -> BaseContext:
+    """Forked from one process that has loaded torch and does nothing else; elsewhere that is not safe."""
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    return context
+
+
+def _begin(environment: Mapping[str, str], prepare: Callable[[], object] | None) -> None:
+    """What each process does first: the one it is forked from knows the environment of its own start alone."""
+    os.environ.clear()
+    os.environ.update(environment)
+    if prepare:
+        prepare()
+
+
+@contextmanager
+def kept(processes: Workers) -> Iterator[Workers]:
+    """The same workers for several spreads."""
+    if not isinstance(processes, int):
+        yield processes
+        return
+    with closing(Here(processes)) as pool:
+        yield pool
 
 
 @contextmanager

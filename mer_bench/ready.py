@@ -92,61 +92,72 @@ class Ready:
         ]
 
 
-def prepare(
-    model: str,
-    task: str,
-    settings: Mapping[str, Any] | None,
-    scale: str,
-    device: str,
-    seeds: int,
-    workers: int | None,
-    *,
-    published: bool = False,
-    space: str = "",
-    address: str | None = None,
-    gpus_per_trial: float | None = None,
-) -> Ready:
-    """Settle a command; arguments as in `commands.run`.
+@dataclass(frozen=True)
+class Command:
+    """What a command names, as it was typed.
 
-    Args:
-        published: the setting is trial 0 of the model's space, which must hold it.
+    Attributes:
+        model, task, settings, scale, device, seeds, workers: as in `commands.run`.
         space: a file with the `suggest(trial)` to search by, in place of the model's own.
         address: of a running Ray cluster; without one everything happens on this machine.
         gpus_per_trial: share of a GPU that a trial, or a fold on a cluster, takes.
+    """
+
+    model: str
+    task: str
+    settings: Mapping[str, Any] | None = None
+    scale: str = "task"
+    device: str = "auto"
+    seeds: int = 1
+    workers: int | None = None
+    space: str = ""
+    address: str | None = None
+    gpus_per_trial: float | None = None
+
+
+def prepare(command: Command, *, published: bool = False) -> Ready:
+    """Settle a command.
+
+    Args:
+        command: what it names.
+        published: the setting is trial 0 of the model's space, which must hold it.
 
     Raises:
         UsageError: an unknown name, or a number or device that cannot be.
         MerBenchError: the store cannot be opened.
     """
     began = time.perf_counter()
-    if seeds < 1:
-        raise UsageError(f"--seeds {seeds}: at least one")
-    searched, size, setting = settled(model, task, settings, scale, published=published, space=space)
-    count, place = processes.workers(workers), usable(device)
-    where = Cluster(workers if address else count, address, gpus_per_trial, place)
-    code = catalog.fingerprint(searched.model)
-    return Ready(searched, task, scale, size, setting, place, seeds, where, tracking.open(), began, code)
+    if command.seeds < 1:
+        raise UsageError(f"--seeds {command.seeds}: at least one")
+    searched, size, setting = settled(command, published=published)
+    count, place = processes.workers(command.workers), usable(command.device)
+    where = Cluster(command.workers if command.address else count, command.address, command.gpus_per_trial, place)
+    return Ready(
+        space=searched,
+        task=command.task,
+        scale_name=command.scale,
+        scale=size,
+        setting=setting,
+        device=place,
+        seeds=command.seeds,
+        where=where,
+        tracker=tracking.open(),
+        began=began,
+        code=catalog.fingerprint(searched.model),
+    )
 
 
-def settled(
-    model: str,
-    task: str,
-    settings: Mapping[str, Any] | None,
-    scale: str,
-    *,
-    published: bool = False,
-    space: str = "",
-) -> tuple[Space, Scale, Setting]:
-    """The names of a command settled, arguments as of `prepare`: what may be searched, at which scale, and the setting.
+def settled(command: Command, *, published: bool = False) -> tuple[Space, Scale, Setting]:
+    """The names of a command settled, as in `prepare`: what may be searched, at which scale, and the setting.
 
     Raises:
         UsageError: an unknown name.
     """
-    searched = Space(placed(model), dict(settings or {}), placed(space))
-    known((scale,), SCALES, "scale")
-    size = catalog.task(task).scale if scale == "task" else PAPER_SCALE
+    searched = Space(placed(command.model), dict(command.settings or {}), placed(command.space))
+    known((command.scale,), SCALES, "scale")
+    size = catalog.task(command.task).scale if command.scale == "task" else PAPER_SCALE
     setting = searched.setting(searched.default() if published else {}, size)
-    settle = catalog.baseline(model).settle
+    settle = catalog.baseline(command.model).settle
     if settle is not None and (changed := settle(setting.options)):
         kept = {key: value for key, value in searched.pinned.items() if key.split(".")[-1] not in changed}
         searched = replace(searched, pinned={**kept, **changed})

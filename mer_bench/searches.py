@@ -20,6 +20,7 @@ from mer_bench import (
     finals,
     hindsight,
     loso,
+    processes,
     provenance,
     shelf,
     studies,
@@ -34,7 +35,7 @@ from mer_bench.contracts import Remark, UsageError
 from mer_bench.evidence import Curve, Trial
 from mer_bench.options import Options
 from mer_bench.options import options as options_of
-from mer_bench.ready import Ready, Tick, prepare
+from mer_bench.ready import Command, Ready, Tick, prepare
 from mer_bench.space import fingerprint, views
 from mer_bench.trials import Ended
 
@@ -78,7 +79,8 @@ def search(
     """
     asked = options_of(options)
     wanted = asked.wanted(seeds)
-    ready, question = settled(model, task, settings, scale, device, seeds, workers, space, asked, tick)
+    command = Command(model, task, settings, scale, device, seeds, workers, space, asked.address, asked.gpus_per_trial)
+    ready, question = settled(command, asked, tick)
     study = study_of(ready, asked, place(ready, question, asked))
     with _alone(study.folder):
         book = Book.open(study, question)
@@ -88,9 +90,10 @@ def search(
             watch = Watch(ready.tracker, run_id, study, tick)
             ended = _trained(study, ready.where, asked.budget, watch.catch_up())
             folders = trials.candidates(study)
-            best = _finals(study, folders, ready, asked, wanted, tick)
-            refits = studies.Refits(study, seeds, ready.workers, lambda rule: _named(tick, f"refit {rule}"))
-            chosen = {rule: studies.conclude(rule, folders, refits, best) for rule in wanted}
+            with processes.kept(ready.workers) as kept:
+                refits = studies.Refits(study, seeds, kept, lambda text: _named(tick, text))
+                best = _finals(refits, folders, asked.top, wanted)
+                chosen = {rule: studies.conclude(rule, folders, refits, best) for rule in wanted}
             whole = {**question, "trials": len(ended), "seeds": seeds, "top": asked.top, **_more(study)}
             beside = _beside(ready, studies.Searched(study, folders, wanted, best), ended)
             found = answers.result("search", ready, whole, chosen, beside, study, ended)
@@ -100,22 +103,9 @@ def search(
     return Answer(run_id, found, study.folder, chosen, reused=finished)
 
 
-def settled(
-    model: str,
-    task: str,
-    settings: Mapping[str, Any] | None,
-    scale: str,
-    device: str,
-    seeds: int,
-    workers: int | None,
-    space: str,
-    asked: Options,
-    tick: Tick | None,
-) -> tuple[Ready, dict[str, Any]]:
-    """The command with its inputs prepared, and what decides its study's trials, except how many; as in `search`."""
-    basics = model, task, settings, scale, device, seeds, workers
-    where = asked.address, asked.gpus_per_trial
-    ready = prepare(*basics, published=True, space=space, address=where[0], gpus_per_trial=where[1])
+def settled(command: Command, asked: Options, tick: Tick | None) -> tuple[Ready, dict[str, Any]]:
+    """The command with its inputs prepared, and what decides its study's trials, except how many."""
+    ready = prepare(command, published=True)
     ready = ready.with_inputs([ready.setting.view, *views(ready.space, ready.scale)], tick)
     return ready, _question(ready, asked)
 
@@ -129,19 +119,15 @@ def _trained(study: studies.Study, where: Cluster, budget: float | None, watch: 
 
 
 def _finals(
-    study: studies.Study,
-    folders: Mapping[int, Path],
-    ready: Ready,
-    asked: Options,
-    wanted: Sequence[str],
-    tick: Tick | None,
+    refits: studies.Refits, folders: Mapping[int, Path], top: int | None, wanted: Sequence[str]
 ) -> dict[str, studies.Final]:
     """Train the finalists that these rules ask for; rule -> its choice among them. Nothing without `--top`."""
-    if asked.top is None:
+    if top is None:
         return {}
-    best = finals.Finals(study.folder, study.seed, asked.top, ready.seeds)
+    study = refits.study
+    best = finals.Finals(study.folder, study.seed, top, refits.seeds)
     names = [name for name in ("nested", "shared") if any(rule.removesuffix("-no-refit") == name for rule in wanted)]
-    finals.train(study, folders, best, names, ready.workers, _named(tick, "finalists"))
+    finals.train(study, folders, best, names, refits.workers, refits.tick_of("finalists"))
     return {name: finals.choose(name, folders, best) for name in names}
 
 

@@ -87,7 +87,7 @@ def shuffled(folds: Sequence[str], study_seed: int) -> tuple[str, ...]:
 class Refits:
     """How choices are trained once more: on all training subjects of a fold, for `seeds` repetitions.
 
-    `tick_of` gives a rule its progress.
+    `tick_of` gives progress of what is named.
     """
 
     study: Study
@@ -135,7 +135,7 @@ def conclude(
     record = {"choices": {fold: list(choice) for fold, choice in chosen.items()}, "seeds": refits.seeds}
     again = refits.study.folder / refit_name(rule, chosen, refits.seeds)
     trainings = refit(refits.study, choices, values_of(folders), refits.seeds)
-    ends = loso.run_pass(trainings, again, record, workers=refits.workers, tick=refits.tick_of(rule))
+    ends = loso.run_pass(trainings, again, record, workers=refits.workers, tick=refits.tick_of(f"refit {rule}"))
     lost = {(end["seed"], end["fold"]) for end in ends if end["diverged"]}
     stand_in = {(again_seed, fold): choices[refits.study.seed, fold] for again_seed, fold in lost}
     return selection.refitted(again, folders, stand_in, refits.study.seed)

@@ -128,7 +128,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_file_of_ones_own_is_told_before_anything_is_trained(kind, tmp_path):
+def test_a_broken_file_of_ones_own_is_told_before_anything_is_trained(kind, tmp_path, typed):
     answer, said = BROKEN[kind]
     text = toy.MODEL
     if kind == "default":
@@ -138,14 +138,14 @@ def test_a_broken_file_of_ones_own_is_told_before_anything_is_trained(kind, tmp_
     if kind == "argument":
         text = text.replace("forward(self, flow: Tensor)", "forward(self, frames: Tensor)")
     (tmp_path / "mine.py").write_text(text)
-    done = mer_bench("run", "mine.py", cwd=tmp_path)
+    done = typed("run", "mine.py")
     assert done.returncode in (1, 2)
     assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path, typed):
     (tmp_path / "mlruns").write_text("a file where the folder should be")
-    done = mer_bench("run", "ridge_flow", cwd=tmp_path)
+    done = typed("run", "ridge_flow")
     assert done.returncode == 1
     assert "mlruns" in done.stderr and "Traceback" not in done.stderr
 
@@ -164,7 +164,7 @@ def test_an_interrupt_is_not_a_success(raised, monkeypatch, capsys):
     assert capsys.readouterr().err == "mer-bench: stopped\n"
 
 
-def test_ctrl_c_in_a_search_ends_with_1_and_records_no_result(tmp_path):
+def test_ctrl_c_in_a_search_ends_with_1_and_records_no_result(tmp_path, typed):
     (tmp_path / "slow.py").write_text(toy.MODEL.replace("epochs=4", "epochs=400"))
     code = "from mer_bench.cli import main; main()"
     command = [sys.executable, "-c", code, "search", "slow.py", "--trials", "8"]
@@ -180,6 +180,6 @@ def test_ctrl_c_in_a_search_ends_with_1_and_records_no_result(tmp_path):
     finally:
         searching.kill()
         errors.close()
-    told = mer_bench("report", cwd=tmp_path)
+    told = typed("report")
     assert told.returncode == 0 and "reports/studies/slow.py-synth-3-" in told.stderr, "a page of what there is"
     assert not (tmp_path / "reports" / "leaderboard.html").exists()

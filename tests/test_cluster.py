@@ -41,16 +41,16 @@ def test_folds_go_to_the_pool_whatever_the_model(monkeypatch):
 
 
 def test_a_run_asks_for_the_cluster_at_the_address(monkeypatch):
-    seen = {}
+    seen = []
 
-    def prepare(*args, **options):
-        seen.update(options)
+    def prepare(command):
+        seen.append(command.address)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(commands, "prepare", prepare)
     with pytest.raises(KeyboardInterrupt):
         commands.run("majority", address="head:6379")
-    assert seen["address"] == "head:6379"
+    assert seen == ["head:6379"]
 
 
 def test_nothing_to_do_joins_nothing():

@@ -8,7 +8,7 @@ import toy
 from test_comparing import in_this_process
 from typer.testing import CliRunner
 
-from mer_bench import commands, pace, planning, probing, splits, terms, trials, tune
+from mer_bench import commands, pace, planning, probing, ready, splits, terms, trials, tune
 from mer_bench.cli import app
 from mer_bench.contracts import UsageError
 from mer_bench.options import Options
@@ -43,6 +43,10 @@ def test_a_fold_is_building_epochs_and_its_record():
     assert SECOND.seconds == pytest.approx(0.5 + 2 * 0.2 + 0.1)
 
 
+def settled(place):
+    return ready.prepare(ready.Command(str(place / "tiny.py"), "toy", device="cpu", workers=1))
+
+
 def test_a_pace_is_measured_of_the_training_itself(place, monkeypatch):
     """Epochs cost what the clock says: here a clock that trainings move by their epochs and clips."""
     clock = SimpleNamespace(now=0.0)
@@ -52,7 +56,7 @@ def test_a_pace_is_measured_of_the_training_itself(place, monkeypatch):
 
     monkeypatch.setattr(pace.trainer, "fit", fit)
     monkeypatch.setattr(pace.time, "perf_counter", lambda: clock.now)
-    training = commands.prepare(str(place / "tiny.py"), "toy", None, "task", "cpu", 1, 1).trainings(True)[0]
+    training = settled(place).trainings(True)[0]
     parts = splits.inner(toy.corpus(40, SIZES).clips, training.fold, 1)[0]
     epoch = len(parts.train) * 0.1 + (len(parts.validation) + len(parts.test)) * 0.01
     found = pace.measure(training, place / "records")
@@ -62,7 +66,7 @@ def test_a_pace_is_measured_of_the_training_itself(place, monkeypatch):
 
 
 def test_a_real_pace_is_a_pace(place):
-    training = commands.prepare(str(place / "tiny.py"), "toy", None, "task", "cpu", 1, 1).trainings(False)[0]
+    training = settled(place).trainings(False)[0]
     found = pace.probe(pace.Probe((training, training), place / "records", 0.0))
     (one,) = found.paces  # no time for a second one
     assert one.epoch > 0 and one.build >= 0 and one.record > 0 and one.epochs == 4
@@ -73,7 +77,7 @@ def test_a_setting_that_diverges_has_no_pace(place, monkeypatch):
         raise pace.trainer.Diverged("loss is nan")
 
     monkeypatch.setattr(pace.trainer, "fit", diverges)
-    training = commands.prepare(str(place / "tiny.py"), "toy", None, "task", "cpu", 1, 1).trainings(True)[0]
+    training = settled(place).trainings(True)[0]
     assert pace.measure(training, place) is None
     with pytest.raises(UsageError, match="diverged at once"):
         probing.probed([training], 1, None)
@@ -94,7 +98,7 @@ def test_trainings_are_counted_and_a_strict_study_probes_what_it_will_try(place,
 
 
 def probing_space(place):
-    return planning.prepare(str(place / "tiny.py"), "toy", None, "task", "cpu", 1, 1).space
+    return settled(place).space
 
 
 def test_racing_and_tpe_are_assumptions_and_are_said(place, paced):

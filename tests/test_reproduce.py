@@ -121,7 +121,7 @@ def test_other_numbers_of_epochs_differ(answer, tmp_path):
 def searched(place, name):
     """A study of two trials without Ray: its run, its folder and its result."""
     model = str(place / "tiny.py")
-    settled = ready.prepare(model, "toy", None, "task", "cpu", 1, 1).with_inputs(["flow@28"], None)
+    settled = ready.prepare(ready.Command(model, "toy", device="cpu", workers=1)).with_inputs(["flow@28"], None)
     question = {"published": settled.setting.as_dict(), **settled.question}
     with settled.tracker.run("study", "search", "tiny.py", "toy", question) as run_id:
         folder, order = tracking.tables() / name, studies.shuffled(loso.folds("toy", settled.setting), 0)

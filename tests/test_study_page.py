@@ -141,6 +141,7 @@ def test_a_study_recorded_before_there_were_folders(whole):
     assert found.effort == (whole[1].result.effort["fold_epochs"], whole[1].result.effort["fold_epochs_unraced"])
     text = dossier.html(found)
     assert "What it found" in text and "as far as trials went" in text
+    assert "folder is gone" in text and "PED-ANOVA" not in text
     checked(text)
     (bare,) = shelf.studies(whole[0].folder / "nowhere", [Finished(*one) for one in finished(searched())])
     checked(dossier.html(bare))

@@ -4,6 +4,7 @@ Drivers are forked from a process that has imported everything, which saves most
 """
 
 import multiprocessing
+import os
 
 import crowd
 import pytest
@@ -11,8 +12,9 @@ import pytest
 NODE = {"num_cpus": 1}
 
 
-def search(address, resume):
+def search(address, resume, environment):
     """A driver: the whole command, as `mer-bench search --address` gives it."""
+    os.environ.update(environment)
     from mer_bench import commands
 
     options = {"trials": 3, "sampler": "qmc", "rules": ("nested-no-refit",), "refit": False, "resume": resume}
@@ -26,7 +28,7 @@ def drivers():
     context.set_forkserver_preload(["ray.tune", "mer_bench.commands", "mer_bench.trainer", "optuna", "mlflow"])
 
     def start(address, resume=False):
-        driver = context.Process(target=search, args=(address, resume))
+        driver = context.Process(target=search, args=(address, resume, dict(os.environ)))
         driver.start()
         return driver
 

@@ -190,7 +190,8 @@ def test_without_weights_a_run_starts_from_scratch_and_says_so(cache, weights, t
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
     def options(pretrained):
-        asked = ready.prepare(f"timm:{TINY}", "synth-3", {"model.pretrained": pretrained}, "task", "cpu", 1, 1)
+        pinned = {"model.pretrained": pretrained}
+        asked = ready.prepare(ready.Command(f"timm:{TINY}", "synth-3", pinned, device="cpu", workers=1))
         return asked.setting.options["pretrained"], asked.space.pinned
 
     with pytest.warns(Remark, match=r"timm:test_resnet starts from scratch: no weights of it in the local .* cache"):

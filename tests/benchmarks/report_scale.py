@@ -5,8 +5,8 @@
 Writes so many studies of invented numbers through the tracking code itself (26 subjects, five classes, every trial a
 child run, each rule's counts by subject), then runs `mer-bench report` on them in a process of its own and prints its
 wall-clock seconds and largest resident memory. A FOLDER that holds the runs already is reported without writing again.
-Target: 15 s, 2 GB. A search ends by weighing its knobs for its own page; studies that no search here has weighed take
-the first report half a second each, so report a FOLDER twice to see both.
+Target: 15 s, 2 GB. The studies have no folders, so the report does not weigh their knobs: a search does so at its end,
+for its own page, and a report that finds a folder whose study was never weighed takes half a second more for it.
 """
 
 import argparse

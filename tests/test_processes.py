@@ -1,0 +1,50 @@
+"""Worker processes: kept for several spreads, replaced when they die, idle when nobody asks any more."""
+
+import os
+import time
+from itertools import islice
+
+import pytest
+
+from mer_bench import processes
+from mer_bench.contracts import MerBenchError
+
+
+def who(item):
+    return os.getpid()
+
+
+def note(path):
+    time.sleep(0.1)
+    path.touch()
+
+
+def die(item):
+    os._exit(9)
+
+
+def asked(pool):
+    return set(processes.spread(who, range(8), pool, "asking"))
+
+
+def test_kept_processes_serve_every_spread_and_stop_when_nobody_asks(tmp_path):
+    with processes.kept(2) as pool:
+        first, second = asked(pool), asked(pool)
+        assert len(first | second) <= 2 and os.getpid() not in first | second
+        list(islice(processes.spread(note, [tmp_path / str(n) for n in range(40)], pool, "noting"), 1))
+        assert asked(pool) <= first | second or len(first | second) == 1
+        assert len(list(tmp_path.iterdir())) < 10, "what had not begun was not begun"
+
+
+def test_kept_processes_that_died_are_replaced():
+    with processes.kept(2) as pool:
+        first = asked(pool)
+        with pytest.raises(MerBenchError, match="died while dying"):
+            list(processes.spread(die, range(4), pool, "dying"))
+        again = asked(pool)
+        assert again and not again & first
+
+
+def test_one_worker_is_this_process():
+    with processes.kept(1) as pool:
+        assert asked(pool) == {os.getpid()}
