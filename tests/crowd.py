@@ -99,15 +99,15 @@ def settle(folder, patch, pause=0.0, ills=1):
 
 
 @contextmanager
-def cluster(patch, *nodes):
-    """A Ray cluster of a head without processors and these nodes; nobody else's Ray finds it or is disturbed."""
+def cluster(patch, *nodes, head=0):
+    """A Ray cluster of a head with so many processors and these nodes; nobody else's Ray finds it or is disturbed."""
     import ray
     from ray.cluster_utils import Cluster
 
     patch.setattr(ray._private.utils, "write_ray_address", lambda *args: None)
     # a dead node refuses at once; a busy machine's answers late, and is not to be thought dead for it
     patient = {"health_check_timeout_ms": 60000, "health_check_initial_delay_ms": 30000}
-    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": patient}
+    head = {"num_cpus": head, "include_dashboard": False, "_system_config": patient}
     found = Cluster(initialize_head=True, head_node_args=head)
     try:
         for node in nodes:

@@ -12,7 +12,7 @@ from mer_bench.contracts import PAPER_SCALE
 from mer_bench.space import Space, draw
 
 SUBJECT = "toy/02"
-TRIALS = 4
+TRIALS = 3
 
 
 @pytest.fixture

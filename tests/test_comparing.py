@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 import toy
 
-from mer_bench import catalog, commands, comparing, fold, tracking, trials, tune
+from mer_bench import catalog, commands, comparing, fold, tracking, tune
 from mer_bench.contracts import MerBenchError, Scale, UsageError
-from mer_bench.space import draw
 
 RANDOM = """
 import numpy as np
@@ -149,19 +148,8 @@ def test_budgets_in_words():
     assert comparing.budgets(8, None) == "UNEQUAL BUDGETS: 8 trials against its own recipe"
 
 
-def in_this_process(study, cluster, on_end, budget=None):
-    """`tune.search` of a strict study without Ray, whose tests live in another file."""
-    for number, values in enumerate(draw(study.space, study.sampler, study.seed, study.trials)):
-        if trials.ended(study, number) is None:
-            trials.propose(study, number, values)
-            for place in range(len(study.folds)):
-                trials.run_fold(study, number, place)
-            on_end(trials.close(study, number, trials.COMPLETE))
-    return trials.everything(study)
-
-
 def test_both_sides_are_searched_alike_or_unequally_if_allowed(place, ridge, monkeypatch):
-    monkeypatch.setattr(tune, "search", in_this_process)
+    monkeypatch.setattr(tune, "search", toy.in_this_process)
     bare = (
         toy.MODEL.split("def suggest")[0] + "BASELINE = Baseline(model=Tiny, view='flow@28', recipe=Recipe(epochs=2))\n"
     )

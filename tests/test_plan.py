@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import toy
-from test_comparing import in_this_process
 from typer.testing import CliRunner
 
 from mer_bench import commands, pace, planning, probing, ready, splits, terms, trials, tune
@@ -22,7 +21,7 @@ SECOND = Pace(build=0.5, epoch=0.2, record=0.1, epochs=2)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tune, "search", in_this_process)
+        patch.setattr(tune, "search", toy.in_this_process)
         yield toy.settle(tmp_path_factory.mktemp("plan"), patch, toy.corpus(signal=40, sizes=SIZES))
 
 

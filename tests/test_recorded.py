@@ -10,7 +10,6 @@ import threading
 import pytest
 import toy
 from rich.console import Console
-from test_comparing import in_this_process
 from typer.testing import CliRunner
 
 from mer_bench import cache, commands, tracking, tune, watching
@@ -23,7 +22,7 @@ FEW = {"sampler": "qmc", "workers": 1, "refit": False, "rules": ("nested-no-refi
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tune, "search", in_this_process)
+        patch.setattr(tune, "search", toy.in_this_process)
         yield toy.settle(tmp_path_factory.mktemp("recorded"), patch, toy.corpus(signal=40, sizes=(6, 5, 7, 4)))
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import catalog, cluster, commands, predictions, selection, studies, tracking
+from mer_bench import catalog, cluster, commands, predictions, selection, studies, tracking, tune
 from mer_bench.contracts import Remark, UsageError
 from mer_bench.space import Space, draw
 
@@ -29,9 +29,12 @@ def running(place):
 
 @pytest.fixture(scope="module")
 def twice(place, running):
-    """The same strict search, by two workers and by one."""
+    """The same strict search, by two workers of Ray's and without Ray."""
     options = {"trials": 4, "sampler": "qmc", "fresh": True, "settings": {"epochs": 3}}
-    return [commands.search(str(place / "tiny.py"), "specks-3", workers=workers, **options) for workers in (2, 1)]
+    first = commands.search(str(place / "tiny.py"), "specks-3", workers=2, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "search", toy.in_this_process)
+        return first, commands.search(str(place / "tiny.py"), "specks-3", workers=1, **options)
 
 
 def passes(folder):
@@ -112,29 +115,31 @@ def test_refits_train_on_every_subject_but_one_and_repeat_the_choice(twice):
     assert {fold: end for fold, end in ends.iter_rows()} == {fold: epoch for fold, (_, epoch) in choices.items()}
 
 
-def test_an_adaptive_search_says_so_and_a_broken_trial_does_not_end_it(place, running):
-    broken = toy.MODEL.replace('"hidden", [4, 6, 8]', '"hidden", [6, -1]')
-    (place / "broken.py").write_text(broken)
-    answer = commands.search(str(place / "broken.py"), "specks-3", trials=6, workers=1, refit=False, race=False)
-    assert answer.result.strictness == "adaptive"
-    assert answer.result.trials == 6 and answer.result.effort["fail"] >= 1 and answer.result.effort["complete"] >= 1
-    assert set(answer.result.rules) == {"nested-no-refit", "shared-no-refit", "oracle-trial"}
+@pytest.fixture(scope="module")
+def raced(place, running):
+    """An adaptive search of twelve trials, of which half cannot learn and some raise; the question it asked."""
+    racer = toy.MODEL.replace('"lr", 1e-3, 1e-1, log=True', '"lr", 1e-7, 1e-1, log=True')
+    (place / "racer.py").write_text(racer.replace('"hidden", [4, 6, 8]', '"hidden", [4, 6, -1]'))
+    options = {"workers": 1, "rules": ("nested-no-refit",), "refit": False, "settings": {"epochs": 6}}
+    return commands.search(str(place / "racer.py"), "specks-3", trials=12, **options), options
+
+
+def test_a_race_drops_bad_trials_and_a_broken_one_does_not_end_it(raced):
+    answer, _ = raced
+    effort = answer.result.effort
+    assert answer.result.strictness == "adaptive" and answer.result.trials == 12
+    assert effort["complete"] + effort["pruned"] + effort["fail"] == 12
+    assert effort["complete"] > 0 and effort["pruned"] > 0 and effort["fail"] > 0
+    assert effort["fold_epochs"] < effort["fold_epochs_unraced"]
     client = tracking.open().client
     experiment = client.get_run(answer.run_id).info.experiment_id
     failed = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{answer.run_id}' and status = 'FAILED'")
-    assert failed and all("RuntimeError" in run.data.params["reason"] for run in failed)
+    assert len(failed) == effort["fail"] and all("RuntimeError" in run.data.params["reason"] for run in failed)
 
 
-def test_a_race_drops_bad_trials_asked_again_it_answers_and_asked_for_more_it_goes_on(place, running):
-    """Eight trials of which half cannot learn: these are dropped, and the workers that ran them go on with others."""
-    racer = toy.MODEL.replace('"lr", 1e-3, 1e-1, log=True', '"lr", 1e-7, 1e-1, log=True')
-    (place / "racer.py").write_text(racer)
-    options = {"workers": 1, "rules": ("nested-no-refit",), "refit": False, "settings": {"epochs": 6}}
-    first = commands.search(str(place / "racer.py"), "specks-3", trials=12, **options)
-    effort = first.result.effort
-    assert first.result.strictness == "adaptive" and first.result.trials == 12
-    assert effort["complete"] + effort["pruned"] == 12 and effort["pruned"] > 0
-    assert effort["fold_epochs"] < effort["fold_epochs_unraced"]
+def test_a_race_asked_again_answers_and_asked_for_more_goes_on(raced, place):
+    """The workers that ran dropped trials go on with others."""
+    first, options = raced
     ends = {path: path.read_text() for path in first.tables.glob("trial-*/ended.json")}
     again = commands.search(str(place / "racer.py"), "specks-3", trials=12, **options)
     assert again.run_id == first.run_id and again.result.rules == first.result.rules
@@ -154,6 +159,7 @@ def test_a_stopped_study_asks_to_be_resumed_and_then_answers_as_if_never_stopped
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
+        patch.setattr(tune, "search", toy.in_this_process)
         patch.setattr(studies, "conclude", interrupted)
         with pytest.raises(KeyboardInterrupt):
             commands.search(model, "specks-3", fresh=True, **options)

@@ -2,7 +2,6 @@
 
 import pytest
 import toy
-from test_comparing import in_this_process
 
 from mer_bench import commands, finals, reproduce, studies, tracking, tune
 from mer_bench.book import Book
@@ -17,7 +16,7 @@ SIZES = (6, 5, 7, 4)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tune, "search", in_this_process)
+        patch.setattr(tune, "search", toy.in_this_process)
         yield toy.settle(tmp_path_factory.mktemp("book"), patch, toy.corpus(signal=40, sizes=SIZES))
 
 

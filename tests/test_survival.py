@@ -37,7 +37,7 @@ def drivers():
 
 def test_a_search_survives_its_workers_its_driver_and_a_node(tmp_path, monkeypatch, drivers):
     place = crowd.settle(tmp_path, monkeypatch, pause=0.3)
-    with crowd.cluster(monkeypatch, NODE, NODE) as found:
+    with crowd.cluster(monkeypatch, NODE, head=1) as found:
         driver = drivers(found.address)
 
         def more(folds):

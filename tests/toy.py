@@ -3,8 +3,9 @@
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, clips, fold, inputs
+from mer_bench import catalog, clips, fold, inputs, trials
 from mer_bench.contracts import Scale, Task
+from mer_bench.space import draw
 
 TASK = Task(
     corpora=("toy",),
@@ -95,3 +96,14 @@ def settle(folder, monkeypatch, data):
     monkeypatch.setenv("MER_BENCH_HOME", str(folder / "home"))
     install(monkeypatch, data)
     return folder
+
+
+def in_this_process(study, cluster, on_end, budget=None):
+    """`tune.search` of a strict study without Ray, whose tests live in another file."""
+    for number, values in enumerate(draw(study.space, study.sampler, study.seed, study.trials)):
+        if trials.ended(study, number) is None:
+            trials.propose(study, number, values)
+            for place in range(len(study.folds)):
+                trials.run_fold(study, number, place)
+            on_end(trials.close(study, number, trials.COMPLETE))
+    return trials.everything(study)
