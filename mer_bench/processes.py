@@ -30,8 +30,8 @@ ENVIRONMENT = {
 }
 """What worker processes are started with, unless the caller's environment says otherwise."""
 
-PRELOADED = ("torch", "polars", "mer_bench.fold")
-"""What worker processes find loaded."""
+PRELOADED = ("torch", "torch._dynamo", "polars", "mer_bench.fold")
+"""What worker processes find loaded; the second is what the first optimiser of a process loads."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr
 
 FIRST = 3
 ALPHA = 0.2
@@ -90,7 +90,7 @@ def p_worse(gaps: np.ndarray, prior: float | None = None) -> float:
         freedom += PRIOR
     if variance == 0:
         return 0.0 if gaps.mean() > 0 else 1.0
-    return float(stats.t.sf(gaps.mean() / math.sqrt(variance / len(gaps)), freedom))
+    return float(stdtr(freedom, -gaps.mean() / math.sqrt(variance / len(gaps))))
 
 
 def _gaps(challenger: Mapping[int, float], best: Mapping[int, float]) -> np.ndarray:

@@ -137,8 +137,8 @@ def test_a_race_drops_bad_trials_and_a_broken_one_does_not_end_it(raced):
     assert len(failed) == effort["fail"] and all("RuntimeError" in run.data.params["reason"] for run in failed)
 
 
-def test_a_race_asked_again_answers_and_asked_for_more_goes_on(raced, place):
-    """The workers that ran dropped trials go on with others."""
+def test_a_race_asked_again_answers_and_asked_for_more_goes_on(raced, place, monkeypatch):
+    monkeypatch.setattr(tune, "search", toy.in_this_process)
     first, options = raced
     ends = {path: path.read_text() for path in first.tables.glob("trial-*/ended.json")}
     again = commands.search(str(place / "racer.py"), "specks-3", trials=12, **options)

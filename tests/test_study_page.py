@@ -21,7 +21,6 @@ from mer_bench import (
     accounts,
     cli,
     commands,
-    control,
     dossier,
     landscapes,
     lanes,
@@ -418,21 +417,10 @@ def test_the_journal_lists_trials_and_states_for_a_dashboard(tmp_path):
     assert json.loads((study.folder / shelf.ABOUT).read_text())["folds"] == list(study.folds)
 
 
-def in_this_process(study, cluster, on_end, budget=None):
-    """`tune.search` without Ray and without racing."""
-    brain = control.Control(study, on_end, budget)
-    while (number := brain.next()) is not None:
-        for place in range(len(study.folds)):
-            trials.run_fold(study, number, place)
-        trials.close(study, number, trials.COMPLETE)
-        brain.end(number)
-    return trials.everything(study)
-
-
 def test_a_search_ends_with_its_page_and_the_report_links_to_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(tune, "search", in_this_process)
+    monkeypatch.setattr(tune, "search", toy.in_this_process)
     (tmp_path / "tiny.py").write_text(toy.MODEL)
     line = ["search", "tiny.py", "--task", "toy", "--trials", "2", "--sampler", "qmc", "--no-refit", "--workers", "1"]
     said = CliRunner().invoke(cli.app, [*line, "--set", "epochs=2", "--json"])

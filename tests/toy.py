@@ -3,9 +3,8 @@
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, clips, fold, inputs, trials
+from mer_bench import catalog, clips, control, fold, inputs, trials
 from mer_bench.contracts import Scale, Task
-from mer_bench.space import draw
 
 TASK = Task(
     corpora=("toy",),
@@ -99,11 +98,11 @@ def settle(folder, monkeypatch, data):
 
 
 def in_this_process(study, cluster, on_end, budget=None):
-    """`tune.search` of a strict study without Ray, whose tests live in another file."""
-    for number, values in enumerate(draw(study.space, study.sampler, study.seed, study.trials)):
-        if trials.ended(study, number) is None:
-            trials.propose(study, number, values)
-            for place in range(len(study.folds)):
-                trials.run_fold(study, number, place)
-            on_end(trials.close(study, number, trials.COMPLETE))
+    """`tune.search` without Ray and without racing."""
+    brain = control.Control(study, on_end, budget)
+    while (number := brain.next()) is not None:
+        for place in range(len(study.folds)):
+            trials.run_fold(study, number, place)
+        trials.close(study, number, trials.COMPLETE)
+        brain.end(number)
     return trials.everything(study)
