@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -48,6 +49,7 @@ def versions() -> dict[str, str]:
     return {**found, "harness": harness(), **({"commit": commit()} if commit() else {})}
 
 
+@functools.cache
 def requirements() -> str:
     """Every installed package as `name==version`, sorted: a file for pip."""
     found = {(d.metadata["Name"] or "").lower(): d.version for d in importlib.metadata.distributions()}

@@ -151,7 +151,7 @@ def fit(
         said: tuple[list[Tensor], list[Tensor]] = ([], [])
         epochs = recipe.epochs if stop_after is None else stop_after + 1
         for epoch in range(epochs):
-            torch.manual_seed(seed(*names, "dropout", epoch))
+            sow(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
             loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
             before = _tensors(model)
@@ -206,12 +206,20 @@ def seeded(*names: str | int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         random.seed(start)
         np.random.seed(start % 2**32)
-        torch.manual_seed(start)
+        sow(start)
         try:
             yield
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])
+
+
+def sow(start: int) -> None:
+    """As `torch.manual_seed`, which without a GPU at work writes the caller's stack down for one: a millisecond."""
+    if torch.cuda.is_initialized() or torch.backends.mps.is_available():
+        torch.manual_seed(start)
+    else:
+        torch.default_generator.manual_seed(start)
 
 
 def _epoch(
