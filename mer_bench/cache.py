@@ -36,6 +36,8 @@ from mer_bench.contracts import Dataset, MerBenchError
 Tick = Callable[[int, int, str], None]
 
 FLUSHERS = 16
+TRIES = 5
+"""How often a lock is asked for before another process is taken to hold it."""
 
 
 def home() -> Path:
@@ -186,12 +188,12 @@ def locked(path: Path) -> Iterator[None]:
 def claimed(path: Path) -> Iterator[bool]:
     """Whether this process got the lock that belongs to `path`, without waiting; held until the block ends."""
     with _lock(path).open("w") as lock:
-        for last in (False, True):
+        for rest in reversed(range(TRIES)):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if last:
+                if not rest:
                     yield False
                     return
                 time.sleep(0.05)  # it may be somebody who only looks, see `held`

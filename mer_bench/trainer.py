@@ -216,7 +216,8 @@ def seeded(*names: str | int) -> Iterator[None]:
 
 def sow(start: int) -> None:
     """As `torch.manual_seed`, which without a GPU at work writes the caller's stack down for one: a millisecond."""
-    if torch.cuda.is_initialized() or torch.backends.mps.is_available():
+    at_work: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    if at_work or torch.backends.mps.is_available():
         torch.manual_seed(start)
     else:
         torch.default_generator.manual_seed(start)
