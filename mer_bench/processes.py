@@ -30,8 +30,8 @@ ENVIRONMENT = {
 }
 """What worker processes are started with, unless the caller's environment says otherwise."""
 
-PRELOADED = ("torch", "torch._dynamo", "polars", "mer_bench.fold")
-"""What worker processes find loaded; the second is what the first optimiser of a process loads."""
+PICTURES, TRAINING = ("mer_bench.inputs", "dlib"), ("torch", "torch._dynamo", "mer_bench.fold")
+"""What is loaded before processes are forked; `torch._dynamo` is what a first optimiser loads."""
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -146,11 +146,12 @@ class Here:
 
 
 def _context() -> BaseContext:
-    """Forked from one process that has loaded torch and does nothing else; elsewhere that is not safe."""
+    """Forked from one process that loads what takes long and does nothing else; elsewhere that is not safe."""
     if sys.platform != "linux":
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    # who only prepares pictures need not wait for torch
+    context.set_forkserver_preload([*PICTURES, *(TRAINING if "torch" in sys.modules else ())])
     return context
 
 
