@@ -46,7 +46,8 @@ def harness() -> str:
 def versions() -> dict[str, str]:
     """The packages that matter most, the harness's own code, and the commit where there is one."""
     found = {name: importlib.metadata.version(name) for name in NAMED}
-    return {**found, "harness": harness(), **({"commit": commit()} if commit() else {})}
+    at = commit()
+    return {**found, "harness": harness(), **({"commit": at} if at else {})}
 
 
 @functools.cache

@@ -36,7 +36,7 @@ SMALL = {sizes: [scores(table) for table in every_table(sizes)] for sizes in ((3
 @pytest.mark.parametrize(
     "metrics", [("uf1",), ("uar",), ("uf1", "uar"), ("uf1", "accuracy"), ("uf1", "uar", "accuracy")]
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_small_classes_against_every_table(metrics, data):
     sizes = data.draw(st.sampled_from(sorted(SMALL)))
@@ -100,7 +100,7 @@ def test_a_uf1_alone_that_few_tables_have_is_found_and_one_that_none_has_is_not(
     assert found.attainable is False and found.nearest["uf1"] == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(data=st.data())
 def test_the_cheap_look_rules_out_nothing_that_may_be(data):
     sizes = tuple(data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=4)))

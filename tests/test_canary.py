@@ -12,7 +12,7 @@ from mer_bench.contracts import PAPER_SCALE
 from mer_bench.space import Space, draw
 
 SUBJECT = "toy/02"
-TRIALS = 3
+TRIALS = 4
 
 
 @pytest.fixture
@@ -173,9 +173,9 @@ def test_adaptive_canary_one_trial(monkeypatch, tmp_path, model):
 
 
 def test_null_honest_selection_finds_nothing_where_nothing_is(monkeypatch, tmp_path, model):
-    """Pictures without signal: `nested` is not above chance; of three corpora at most one may be so by luck."""
+    """Pictures without signal: `nested` is not above chance; of four corpora at most one may be so by luck."""
     above = 0
-    for number in range(3):
+    for number in range(4):
         data = toy.corpus(signal=0, sizes=(6, 5, 7, 8, 6, 5, 7, 6, 5, 5), seed=number)
         _, _, refit = searched(monkeypatch, model, tmp_path / f"null-{number}", data)
         honest, chance = grading.grade("nested", selection.last(refit), data.clips, toy.TASK.classes)

@@ -120,7 +120,7 @@ def raced(place, running):
     """An adaptive search of twelve trials, of which half cannot learn and some raise; the question it asked."""
     racer = toy.MODEL.replace('"lr", 1e-3, 1e-1, log=True', '"lr", 1e-7, 1e-1, log=True')
     (place / "racer.py").write_text(racer.replace('"hidden", [4, 6, 8]', '"hidden", [4, 6, -1]'))
-    options = {"workers": 1, "rules": ("nested-no-refit",), "refit": False, "settings": {"epochs": 6}}
+    options = {"workers": 1, "refit": False, "settings": {"epochs": 6}}
     return commands.search(str(place / "racer.py"), "specks-3", trials=12, **options), options
 
 
@@ -130,6 +130,7 @@ def test_a_race_drops_bad_trials_and_a_broken_one_does_not_end_it(raced):
     assert answer.result.strictness == "adaptive" and answer.result.trials == 12
     assert effort["complete"] + effort["pruned"] + effort["fail"] == 12
     assert effort["complete"] > 0 and effort["pruned"] > 0 and effort["fail"] > 0
+    assert set(answer.result.rules) == {"nested-no-refit", "shared-no-refit", "oracle-trial"}
     assert effort["fold_epochs"] < effort["fold_epochs_unraced"]
     client = tracking.open().client
     experiment = client.get_run(answer.run_id).info.experiment_id
@@ -137,8 +138,8 @@ def test_a_race_drops_bad_trials_and_a_broken_one_does_not_end_it(raced):
     assert len(failed) == effort["fail"] and all("RuntimeError" in run.data.params["reason"] for run in failed)
 
 
-def test_a_race_asked_again_answers_and_asked_for_more_goes_on(raced, place, monkeypatch):
-    monkeypatch.setattr(tune, "search", toy.in_this_process)
+def test_a_race_asked_again_answers_and_asked_for_more_goes_on(raced, place):
+    """The workers that ran dropped trials go on with others."""
     first, options = raced
     ends = {path: path.read_text() for path in first.tables.glob("trial-*/ended.json")}
     again = commands.search(str(place / "racer.py"), "specks-3", trials=12, **options)
