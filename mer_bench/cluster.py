@@ -37,6 +37,7 @@ QUIET = {
     # Ray's own memory of a search is never read: the record on disk is
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
 }
+SILENT: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def joined(cluster: Cluster) -> Iterator[None]:
     # Ray prints the deaths of nodes to stdout, which is for answers
     with redirect_stdout(sys.stderr):
         try:
-            _join(cluster.address, environment) if cluster.address else _start(cluster, environment)
+            _join(cluster.address, environment) if cluster.address else _start(cluster)
             yield
         finally:
             ray.shutdown()
@@ -153,18 +154,19 @@ def check_shared(folder: Path) -> None:
         raise MerBenchError(f"{', '.join(sorted(other))} would train by another mer-bench; {cure}")
 
 
-def _start(cluster: Cluster, environment: dict[str, str]) -> None:
+def _start(cluster: Cluster) -> None:
     """A Ray of our own: no dashboard, no log lines, little shared memory. `local`, or it would join one that runs."""
     import ray
 
-    ray.init(
-        "local",
-        num_cpus=cluster.workers,
-        num_gpus=gpus() if cluster.device == "cuda" else 0,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE,
-        **_quiet({"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **environment}),
-    )
+    with _path():
+        ray.init(
+            "local",
+            num_cpus=cluster.workers,
+            num_gpus=gpus() if cluster.device == "cuda" else 0,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE,
+            **SILENT,
+        )
 
 
 def _join(address: str, environment: dict[str, str]) -> None:
@@ -175,14 +177,23 @@ def _join(address: str, environment: dict[str, str]) -> None:
         if port.isdigit():
             # Ray itself would ask for minutes
             socket.create_connection((host, int(port)), PATIENCE).close()
-        ray.init(address, **_quiet(environment))
+        ray.init(address, **SILENT, runtime_env={"env_vars": environment})
     except (OSError, ValueError, RuntimeError) as error:
         cure = "is it up, and does RAY_AUTH_MODE here agree with its nodes?"
         raise MerBenchError(f"no Ray cluster answers at {address} ({_first_line(error)}); {cure}") from None
 
 
-def _quiet(environment: dict[str, str]) -> dict[str, Any]:
-    return {"log_to_driver": False, "logging_level": logging.CRITICAL, "runtime_env": {"env_vars": environment}}
+@contextmanager
+def _path() -> Iterator[None]:
+    """Processes started now, and theirs, import what this one can: a `runtime_env` would start each worker twice."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
 
 
 def _first_line(error: BaseException) -> str:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from mer_bench.datasets._synth import asset, eyes, skin
-from mer_bench.datasets._synth.raster import NOTHING, look_up, normals, raster
+from mer_bench.datasets._synth.raster import NOTHING, look_up, normals, raster, spread
 
 SUPERSAMPLING = 2
 COARSE = 4
@@ -102,13 +102,13 @@ class Head:
         rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
         grid = np.stack([columns, rows], axis=2)
         for row in amounts.astype(np.float32):
-            field = _to_full(np.tensordot(row, motions, 1), width, height)
-            shift, light = np.ascontiguousarray(field[..., :2]), np.clip(1 + 0.6 * field[..., 2:], 0.8, 1.25)
+            right, down, change = cv2.split(_to_full(np.tensordot(row, motions, 1), width, height))
+            shift = cv2.merge([right, down])
             # The shift is known where skin came from, and needed where it went: two rounds of a fixed point.
             source = grid - shift
             for _ in range(2):
                 source = grid - look_up(shift, source)
-            yield look_up(self.picture, source, cv2.INTER_CUBIC) * light
+            yield look_up(self.picture, source, cv2.INTER_CUBIC) * spread(np.clip(1 + 0.6 * change, 0.8, 1.25))
 
 
 def _to_full(coarse: np.ndarray, width: int, height: int) -> np.ndarray:

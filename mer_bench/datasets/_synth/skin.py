@@ -102,7 +102,8 @@ class Canvas:
 
     def tint(self, mask: np.ndarray, colour: Sequence[float] | np.ndarray = (1, 1, 1)) -> None:
         """Brighten (or darken, where negative) by the share `mask` times `colour`."""
-        self.colour *= 1 + mask[..., None] * np.asarray(colour, np.float32)
+        for channel, share in enumerate(np.asarray(colour, np.float32)):
+            self.colour[..., channel] *= 1 + mask * share
 
     def cover(self, mask: np.ndarray, colour: np.ndarray) -> None:
         """Paint `colour` over, as opaque as `mask`."""
