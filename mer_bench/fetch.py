@@ -1,7 +1,10 @@
 """Public files at the user's own wish: from a git repository at a pinned commit, or a folder, each held to its SHA-256.
 
-    URL or clone ─► git, the pinned commit, the wanted paths alone ─┐
+    URL or clone ─► git, the pinned commit*, the wanted paths alone ┐
     plain folder ─► copied ─────────────────────────────────────────┴─► every sum checked ─► published, then remembered
+
+* A mirror that was imported anew names its commits otherwise: where the pinned one is not, the newest is held to the
+  same sums, which decide in any case.
 
 The list of sums names files by a hash of their path, so that a corpus's clips are not listed in the project.
 """
@@ -111,7 +114,7 @@ def _check(name: str, relative: str, file: Path, sums: dict[str, str]) -> None:
 
 
 def _bring(name: str, wanted: Public, source: str, folder: Path) -> None:
-    """The wanted paths from a repository at its pinned commit, or from a plain folder."""
+    """The wanted paths from a repository at its pinned commit, or its newest without that one; or a plain folder's."""
     local = Path(source).expanduser()
     if local.is_dir() and not (local / ".git").exists() and not (local / "HEAD").is_file():
         for path in wanted.paths:
@@ -124,29 +127,27 @@ def _bring(name: str, wanted: Public, source: str, folder: Path) -> None:
         clone = Path(temporary) / "clone"
         place = str(local.absolute()) if local.exists() else source
         _git(name, "clone", "--quiet", "--no-checkout", "--", place, str(clone))
-        _git(
-            name,
-            "-C",
-            str(clone),
-            "-c",
-            "core.autocrlf=false",
-            "checkout",
-            "--quiet",
-            wanted.commit,
-            "--",
-            *wanted.paths,
-        )
+        commit = wanted.commit if _holds(clone, wanted.commit) else "HEAD"
+        as_stored = ("-c", "core.autocrlf=false")
+        _git(name, "-C", str(clone), *as_stored, "checkout", "--quiet", commit, "--", *wanted.paths)
         for path in wanted.paths:
             shutil.move(clone / path, folder / path)
 
 
-def _git(name: str, *words: str) -> None:
+def _holds(clone: Path, commit: str) -> bool:
+    asked = ["git", "-C", str(clone), "cat-file", "-e", f"{commit}^{{commit}}"]
+    return subprocess.run(asked, capture_output=True, env=_environment()).returncode == 0
+
+
+def _environment() -> dict[str, str]:
     # another repository named by the environment (inside a git hook, say) is not meant; nobody is there to be asked
     elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-    environment = {key: value for key, value in os.environ.items() if key not in elsewhere}
-    environment["GIT_TERMINAL_PROMPT"] = "0"
+    return {key: value for key, value in os.environ.items() if key not in elsewhere} | {"GIT_TERMINAL_PROMPT": "0"}
+
+
+def _git(name: str, *words: str) -> None:
     try:
-        subprocess.run(["git", *words], check=True, capture_output=True, text=True, env=environment)
+        subprocess.run(["git", *words], check=True, capture_output=True, text=True, env=_environment())
     except FileNotFoundError:
         raise MerBenchError(f"{name}: git is not installed; install it, or give a folder with --from") from None
     except subprocess.CalledProcessError as error:

@@ -256,37 +256,35 @@ def _tables(
     found = {}
     # what is stored is what is judged: argmax and log-loss see the same rounded probabilities as every later reader
     rounded = [p.astype(np.float16).astype(np.float32) for p in answers]
-    names = (predictions.VALIDATION, predictions.FOLDS), (predictions.TEST, predictions.FOLDS_TEST)
-    for (name, summary), rows, said in zip(names, sides, rounded, strict=True):
-        part = clips[rows]
-        labels = part["label"].to_numpy()
-        columns = part["clip"].to_list(), part["subject"].to_list(), labels, said
-        found[name] = predictions.table(training.seed, training.fold, *columns).sort(predictions.KEYS)
-        found[summary] = _summary(training, part["subject"].to_numpy(), labels, said)
+    files = (predictions.VALIDATION, predictions.FOLDS), (predictions.TEST, predictions.FOLDS_TEST)
+    clip, subject, label = clips["clip"].to_list(), clips["subject"].to_list(), clips["label"].to_numpy()
+    for (table, summary), rows, said in zip(files, sides, rounded, strict=True):
+        found[summary] = _summary(training, [subject[row] for row in rows], label[rows], said)
+        # tables are in the order of their keys: seed, fold and epoch are so already
+        order = sorted(range(len(rows)), key=lambda place: clip[rows[place]])
+        sorted_rows = [int(rows[place]) for place in order]
+        columns = [clip[r] for r in sorted_rows], [subject[r] for r in sorted_rows], label[sorted_rows]
+        found[table] = predictions.table(training.seed, training.fold, *columns, said[:, order])
     return found
 
 
-def _summary(training: Training, subjects: np.ndarray, labels: np.ndarray, said: np.ndarray) -> pl.DataFrame:
+def _summary(training: Training, subjects: list[str], labels: np.ndarray, said: np.ndarray) -> pl.DataFrame:
     """Per epoch: confusion counts, and log-loss summed and clips counted for each subject."""
     epochs, _, classes = said.shape
-    names = sorted(set(subjects.tolist()))
+    names = sorted(set(subjects))
     of = np.array([names.index(s) for s in subjects], np.int64)
-    rows = []
-    for epoch in range(epochs):
-        counts = metrics.confusion(labels, said[epoch].argmax(1), classes)
-        losses = np.bincount(of, metrics.log_loss(said[epoch], labels), len(names)) if len(of) else np.zeros(0)
-        rows.append(
-            {
-                "seed": training.seed,
-                "fold": training.fold,
-                "epoch": epoch,
-                "counts": counts.ravel().tolist(),
-                "subjects": names,
-                "losses": losses.tolist(),
-                "clips": np.bincount(of, minlength=len(names)).tolist(),
-            }
-        )
-    return pl.DataFrame(rows, schema=FOLDS_SCHEMA)
+    counts = [metrics.confusion(labels, guesses, classes).ravel().tolist() for guesses in said.argmax(2)]
+    losses = [np.bincount(of, loss, len(names)).tolist() for loss in metrics.log_loss(said, labels)]
+    columns = {
+        "seed": [training.seed] * epochs,
+        "fold": [training.fold] * epochs,
+        "epoch": list(range(epochs)),
+        "counts": counts,
+        "subjects": [names] * epochs,
+        "losses": losses,
+        "clips": [np.bincount(of, minlength=len(names)).tolist()] * epochs,
+    }
+    return pl.DataFrame(columns, schema=FOLDS_SCHEMA)
 
 
 FOLDS_SCHEMA: dict[str, Any] = {

@@ -53,19 +53,18 @@ def table(
 ) -> pl.DataFrame:
     """One fold's rows from `probabilities` (epochs, clips, classes)."""
     epochs, count, classes = probabilities.shape
-    rows = pl.DataFrame(
-        {
-            "seed": np.full(epochs * count, seed, np.int32),
-            "fold": [fold] * (epochs * count),
-            "epoch": np.repeat(np.arange(epochs, dtype=np.int16), count),
-            "clip": clips * epochs,
-            "subject": subjects * epochs,
-            "label": np.tile(labels.astype(np.int8), epochs),
-        },
-        schema=SCHEMA,
-    )
+    columns: dict[str, Any] = {
+        "seed": np.full(epochs * count, seed, np.int32),
+        "fold": [fold] * (epochs * count),
+        "epoch": np.repeat(np.arange(epochs, dtype=np.int16), count),
+        "clip": clips * epochs,
+        "subject": subjects * epochs,
+        "label": np.tile(labels.astype(np.int8), epochs),
+    }
+    of_classes = {f"p{k}": pl.Float16 for k in range(classes)}
     flat = probabilities.reshape(-1, classes).astype(np.float16)
-    return rows.with_columns(pl.Series(f"p{k}", flat[:, k]).cast(pl.Float16) for k in range(classes))
+    columns |= {name: flat[:, k] for k, name in enumerate(of_classes)}
+    return pl.DataFrame(columns, schema={**SCHEMA, **of_classes})
 
 
 def probabilities(rows: pl.DataFrame) -> np.ndarray:

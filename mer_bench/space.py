@@ -102,7 +102,11 @@ class Space:
 
     def __call__(self, trial: Any) -> dict[str, Any]:
         """Ask a trial; returns every value the space decides beyond the trial's own, decided knobs excluded."""
-        constants = self.suggest(Pinned(trial, self.decided))
+        return self.ask(trial, self.suggest)
+
+    def ask(self, trial: Any, suggest: Suggest) -> dict[str, Any]:
+        """As calling it, where `suggest` is at hand."""
+        constants = suggest(Pinned(trial, self.decided))
         return {k: v for k, v in (constants or {}).items() if k not in self.decided}
 
     @functools.cached_property
@@ -169,14 +173,14 @@ def draw(space: Space, sampler: str, study_seed: int, count: int) -> list[dict[s
     if sampler not in STRICT:
         raise UsageError(f"sampler {sampler!r} draws nothing in advance; strict samplers: {', '.join(STRICT)}")
     proposals = [space.default()]
-    names = knobs(space)
+    names, suggest = knobs(space), space.suggest
     points = _sobol(len(names), study_seed, count) if sampler == "qmc" else None
     for number in range(1, count):
         if points is None:
             trial = Drawn(hashed("proposal", study_seed, number))
         else:
             trial = Drawn(dict(zip(names, points[number].tolist(), strict=True)).__getitem__)
-        proposals.append(_asked(space, trial))
+        proposals.append(_asked(space, trial, suggest))
     return proposals
 
 
@@ -187,16 +191,19 @@ def knobs(space: Space) -> list[str]:
 
 def views(space: Space, scale: Scale) -> list[str]:
     """Every view that the space's models may be shown, so that they can be prepared before workers start."""
-    return sorted({space.setting(values, scale).view for values in _looks(space)})
+    stem, preset = catalog.split(space.model)
+    baseline = catalog.baseline(space.model)
+    return sorted({resolve(stem, baseline, preset, values, scale, space.pinned).view for values in _looks(space)})
 
 
 def _looks(space: Space, count: int = 256) -> Iterator[dict[str, Any]]:
     """Many random points of the space: enough to meet every branch of it."""
-    return (_asked(space, Drawn(hashed("look", number))) for number in range(count))
+    suggest = space.suggest  # its file is read and hashed each time
+    return (_asked(space, Drawn(hashed("look", number)), suggest) for number in range(count))
 
 
-def _asked(space: Space, trial: Drawn) -> dict[str, Any]:
-    constants = space(trial)
+def _asked(space: Space, trial: Drawn, suggest: Suggest) -> dict[str, Any]:
+    constants = space.ask(trial, suggest)
     return {**trial.params, **constants}
 
 

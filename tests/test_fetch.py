@@ -110,15 +110,36 @@ def test_a_repository_that_is_not_there_is_one_line(repository, source):
     assert "\n" not in str(caught.value)
 
 
-def test_a_clone_without_the_commit_is_one_line(repository, tmp_path):
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "a").write_text("a")
+@pytest.fixture
+def mirror(repository, tmp_path):
+    """The published files in a repository of another history."""
+    other = tmp_path / "mirror"
+    fetch.fetch("pub").rename(other)
     git(other, "init", "-q")
     git(other, "add", ".")
-    git(other, "commit", "-qm", "one")
-    with pytest.raises(MerBenchError, match=r"pub: .*with --from"):
-        fetch.fetch("pub", str(other))
+    git(other, "commit", "-qm", "imported")
+    return other
+
+
+def test_a_clone_without_the_commit_is_held_to_the_sums(mirror):
+    place = fetch.fetch("pub", str(mirror))
+    assert fetch.listed(place, ("sheet.csv", "pictures")) == catalog.dataset("pub").public.sums.read_text()
+
+
+def test_an_altered_byte_in_a_clone_is_named_and_nothing_is_kept(mirror):
+    (mirror / "pictures" / "x .png").write_bytes(b"x .pnG")
+    git(mirror, "commit", "-qam", "altered")
+    with pytest.raises(MerBenchError, match=r"pictures/x \.png differs"):
+        fetch.fetch("pub", str(mirror))
+    assert not list((cache.home() / "fetched").glob("pub-*"))
+
+
+def test_a_clone_of_something_else_is_one_line(mirror):
+    git(mirror, "rm", "-q", "sheet.csv")
+    git(mirror, "commit", "-qm", "something else")
+    with pytest.raises(MerBenchError, match=r"pub: .*sheet\.csv.*with --from") as caught:
+        fetch.fetch("pub", str(mirror))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_corpus_without_public_files_says_so_and_which_have():

@@ -68,6 +68,7 @@ class Study:
     def __init__(self, folder, number, trials=3, missing=None):
         rng = np.random.default_rng(1000 + number)
         self.corpus = Corpus(number)
+        self.sides = {}
         self.missing = missing or {}
         self.said = {t: invent(rng, self.corpus, coarse=number % 2 == 0) for t in range(trials)}
         self.folder = folder
@@ -84,8 +85,10 @@ class Study:
 
     def rows(self, side, key):
         """(clip, label) of one side of a fold."""
-        part = self.corpus.clips[getattr(self.corpus.folds[key[1]], side)]
-        return part.select("clip", "label").rows()
+        if (side, key[1]) not in self.sides:
+            part = self.corpus.clips[getattr(self.corpus.folds[key[1]], side)]
+            self.sides[side, key[1]] = part.select("clip", "label").rows()
+        return self.sides[side, key[1]]
 
     def pairs(self, side, trial, key, epoch):
         """(label, prediction) of one side of a fold at an epoch."""
