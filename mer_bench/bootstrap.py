@@ -174,6 +174,7 @@ def _interval(drawn: _Drawn, score: metrics.Slope, slope: metrics.Slope) -> Inte
     """
     whole = drawn.counts.sum(0)
     estimate, values = float(score(whole) @ drawn.parts), score(drawn.pooled) @ drawn.parts
+    freedom = len(drawn.counts) - len(np.unique(drawn.groups))
     method, ends = drawn.method, None
     if method == "percentile":
         ends = intervals.percentile(values, drawn.level)
@@ -183,9 +184,10 @@ def _interval(drawn: _Drawn, score: metrics.Slope, slope: metrics.Slope) -> Inte
         errors = _errors(drawn, slope, drawn.pooled, drawn.weights)
         error = float(_errors(drawn, slope, whole[None], np.ones((1, len(drawn.counts))))[0])
         ends = intervals.bootstrap_t(values, errors, estimate, error, drawn.level)
-    if ends is None:
-        freedom = len(drawn.counts) - len(np.unique(drawn.groups))
+    if method == "t-factor" or ends is None:
         method, ends = "t-factor", intervals.t_factor(values, estimate, freedom, drawn.level)
+    elif method == "bootstrap-t":
+        ends = intervals.bounded(ends, intervals.t_factor(values, estimate, freedom, drawn.level), estimate)
     floor, ceiling = float(np.minimum(drawn.parts, 0).sum()), float(np.maximum(drawn.parts, 0).sum())
     lacking = (metrics.absent(drawn.pooled) > 0).any(-1)
     # Rounded, or the last bit of a sum puts a model's difference from itself on one side of 0.

@@ -3,7 +3,8 @@
     percentile     the quantiles of the replicates: too short for few subjects
     t-factor       the same quantiles, moved away from the estimate by t(n-1) / z * sqrt(n / (n-1))
     bca            bias-corrected and accelerated: other quantiles (Efron 1987)
-    bootstrap-t    quantiles of (replicate - estimate) / its own standard error (Efron 1982, Hall 1988)
+    bootstrap-t    quantiles of (replicate - estimate) / its own standard error (Efron 1982, Hall 1988), no farther from
+                   the estimate than twice the t-factor's farther end
 
 `tests/benchmarks/calibration.py` draws corpora of known truth and counts how often each method covers it
 (`reports/calibration.md`); `METHOD` is the one chosen there.
@@ -20,6 +21,12 @@ NO_ERROR = 1e-12
 """A standard error below this is none: every subject drawn answers alike."""
 FEW = 0.01
 """Share of replicates without a standard error that the studentised bootstrap can do without."""
+REACH = 2.0
+"""How far a studentised end may lie from the estimate, in lengths of the t-factor's farther side.
+
+Where a score hangs on one or two subjects, replicates without them have next to no error of their own, and a UF1 of .40
+would get [.23, 1]. Where it was tried the bound took no coverage away (reports/LOG.md, 2026-11-21).
+"""
 
 Ends = tuple[float, float]
 
@@ -84,6 +91,12 @@ def bootstrap_t(values: np.ndarray, errors: np.ndarray, estimate: float, error: 
         return None
     low, high = percentile((values[usable] - estimate) / errors[usable], level)
     return estimate - high * error, estimate - low * error
+
+
+def bounded(ends: Ends, others: Ends, estimate: float) -> Ends:
+    """Studentised ends, no farther from the estimate than `REACH` times the farther of the others."""
+    reach = REACH * max(estimate - others[0], others[1] - estimate)
+    return max(ends[0], estimate - reach), min(ends[1], estimate + reach)
 
 
 def standard_errors(shares: np.ndarray, weights: np.ndarray, groups: np.ndarray) -> np.ndarray:

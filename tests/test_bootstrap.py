@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from mer_bench import bootstrap, metrics
+from mer_bench import bootstrap, intervals, metrics
 from mer_bench.contracts import MerBenchError
 from mer_bench.intervals import METHODS
 
@@ -71,6 +73,23 @@ def test_the_studentised_bootstrap_agrees_with_a_loop(metric):
     error = slow_error(counts, np.ones(11), corpora, metric)
     high, low = estimate - error * np.percentile(ratios, [10, 90])
     assert (found.low, found.high) == pytest.approx((low, high), abs=1e-5)
+
+
+@given(st.integers(0, 10**6), st.integers(3, 12), st.floats(0.5, 1))
+def test_a_studentised_end_is_never_far_beyond_the_t_factor_s(number, size, lean):
+    """Models that say one class nearly always hang on the few subjects of whom they say another."""
+    rng = np.random.default_rng(number)
+    said = lean * np.eye(3)[[0, 0, 0]] + (1 - lean) * np.eye(3)
+    counts = rng.multinomial(rng.integers(1, 9, (size, 3)), said)
+    found, beside = (
+        bootstrap.subject_bootstrap(counts, metrics.accuracy, method=method, replicates=200, seed=1)
+        for method in ("bootstrap-t", "t-factor")
+    )
+    estimate = float(metrics.accuracy(counts.sum(0)))
+    reach = intervals.REACH * max(estimate - beside.low, beside.high - estimate)
+    # t-factor's own ends are cut to what a score can be
+    if beside.low > 0 and beside.high < 1:
+        assert max(estimate - found.low, found.high - estimate) <= reach + 1e-9
 
 
 def right_or_wrong(values):
