@@ -30,7 +30,7 @@ ENVIRONMENT = {
 }
 """What worker processes are started with, unless the caller's environment says otherwise."""
 
-PICTURES, TRAINING = ("mer_bench.inputs", "dlib"), ("torch", "torch._dynamo", "mer_bench.fold")
+PICTURES, TRAINING = ("mer_bench.pixels.inputs", "dlib"), ("torch", "torch._dynamo", "mer_bench.training.fold")
 """What is loaded before processes are forked; `torch._dynamo` is what a first optimiser loads."""
 
 Item = TypeVar("Item")

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def stores(tmp_path_factory):
     """A new store is a copy of an empty one: MLflow takes most of a second to make one. `test_tracking` lets it."""
-    from mer_bench import tracking
+    from mer_bench.records import tracking
 
     empty, known = tmp_path_factory.mktemp("store") / "mlflow.db", tracking.open
 

@@ -18,9 +18,11 @@ from pathlib import Path
 import polars as pl
 import specks
 
-from mer_bench import fold, predictions, studies
+from mer_bench import predictions
 from mer_bench.contracts import Scale, Setting
-from mer_bench.space import Space
+from mer_bench.searching import studies
+from mer_bench.searching.space import Space
+from mer_bench.training import fold
 
 HERE = Path(__file__).resolve().parent
 FOLDS = [f"specks/{i:02d}" for i in range(len(specks.SIZES))]
@@ -124,7 +126,7 @@ def raylet(node):
 
 def command(*words):
     """`mer-bench` in a process of its own; what it prints goes to files beside."""
-    run = [sys.executable, "-c", "from mer_bench.cli import main; main()", *map(str, words)]
+    run = [sys.executable, "-c", "from mer_bench.door.cli import main; main()", *map(str, words)]
     with Path("driver.out").open("w") as out, Path("driver.err").open("a") as err:
         return subprocess.Popen(run, stdout=out, stderr=err)
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from mer_bench import metrics
-from mer_bench.evidence import Curve, Evidence, Trial
-from mer_bench.scores import Result, RuleScore
+from mer_bench.records.evidence import Curve, Evidence, Trial
+from mer_bench.records.scores import Result, RuleScore
 
 HELD = "training subjects without validation subjects"
 BANNER = "SYNTHETIC avatar faces: not evidence of MER performance"

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 import numpy as np
 import toy
 
-from mer_bench import fold, grading, hindsight, loso, proposer, selection, shelf, studies, trials
+from mer_bench import hindsight, selection
 from mer_bench.contracts import PAPER_SCALE, Recipe, Setting
-from mer_bench.evidence import Evidence, Trial
-from mer_bench.scores import Result
-from mer_bench.space import Space
-from mer_bench.tracking import Finished
+from mer_bench.records import grading
+from mer_bench.records.evidence import Evidence, Trial
+from mer_bench.records.scores import Result
+from mer_bench.records.tracking import Finished
+from mer_bench.searching import proposer, shelf, studies, trials
+from mer_bench.searching.space import Space
+from mer_bench.training import fold, loso
 
 BANNER = "SYNTHETIC avatar faces: not evidence of MER performance"
 SIZES = (7, 5, 6, 8, 5, 6, 7, 6)

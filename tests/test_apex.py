@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mer_bench import apex, clips
+from mer_bench import clips
 from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.pixels import apex
 
 
 def row(name, onset, middle, offset):

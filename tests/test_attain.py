@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mer_bench.attain import attain
+from mer_bench.claims.attain import attain
+from mer_bench.claims.feasible import bounded, extremes
+from mer_bench.claims.printed import fits, meanings, scores, truncated, window
 from mer_bench.contracts import UsageError
-from mer_bench.feasible import bounded, extremes
-from mer_bench.printed import fits, meanings, scores, truncated, window
 
 STSTNET = ((219, 22, 9), (40, 62, 7), (21, 3, 59))
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from mer_bench import audit, catalog
+from mer_bench import catalog
+from mer_bench.claims import audit
+from mer_bench.claims.printed import window
 from mer_bench.contracts import MerBenchError, Paper, Printed
-from mer_bench.printed import window
 
 
 def claim(classes=(), table=(), **printed):

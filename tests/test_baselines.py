@@ -13,9 +13,11 @@ import torch
 from sklearn.linear_model import RidgeClassifier
 from torch import nn
 
-from mer_bench import behaviour, canary, catalog, contract, fold
-from mer_bench.contract import CLASSES, LABELS
+from mer_bench import catalog
 from mer_bench.contracts import resolve
+from mer_bench.training import fold
+from mer_bench.verifying import behaviour, canary, contract
+from mer_bench.verifying.contract import CLASSES, LABELS
 
 CLIPS = len(LABELS)
 

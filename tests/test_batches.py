@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from mer_bench import batches
 from mer_bench.contracts import Recipe
+from mer_bench.training import batches
 
 SIZE = 12
 

@@ -11,7 +11,8 @@ import pytest
 import toy
 from invented_results import finished, measured, searched
 
-from mer_bench import dossier, pages, shelf, trials
+from mer_bench.reports import pages
+from mer_bench.searching import dossier, shelf, trials
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mer_bench import cache, catalog
+from mer_bench import catalog
 from mer_bench.contracts import Dataset, MerBenchError, UsageError
+from mer_bench.pixels import cache
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -7,9 +7,12 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import grading, loso, metrics, predictions, selection, studies, trials, tune
+from mer_bench import metrics, predictions, selection
 from mer_bench.contracts import PAPER_SCALE
-from mer_bench.space import Space, draw
+from mer_bench.records import grading
+from mer_bench.searching import studies, trials, tune
+from mer_bench.searching.space import Space, draw
+from mer_bench.training import loso
 
 SUBJECT = "toy/02"
 TRIALS = 4

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import toy
 
-from mer_bench import canary, check, contract, frames
 from mer_bench.contracts import UsageError
+from mer_bench.pixels import frames
+from mer_bench.verifying import canary, check, contract
 
 BROKEN = Path(__file__).parent / "broken_models"
 SAID = {
@@ -46,7 +47,7 @@ SAID = {
     ],
     "hidden_weights": [("its weights are all", "its answers depend on more than its state dict")],
     "cannot_memorise": [("memorises", "of 8 right after 200 steps of Adam")],
-    "reads_the_corpus": [("imports no labels", "imports mer_bench.inputs.load in line 8: labels and test clips lie")],
+    "reads_the_corpus": [("imports no labels", "imports mer_bench.pixels.inputs.load in line 8: labels and test clips lie")],
     "best_test_epoch": [("never asks", "keep no best epoch by test score")],
     "batch_statistics": [
         ("judges each", "a clip's answer depends on the clips beside it: in evaluation take no mean, variance"),
@@ -63,7 +64,7 @@ SAID = {
 
 
 def command(*words, cwd):
-    call = [sys.executable, "-c", "from mer_bench.cli import main; main()", "check", *map(str, words)]
+    call = [sys.executable, "-c", "from mer_bench.door.cli import main; main()", "check", *map(str, words)]
     return subprocess.run(call, cwd=cwd, env={**os.environ, "COLUMNS": "120"}, capture_output=True, text=True)
 
 

@@ -6,9 +6,9 @@ import pytest
 from test_scoring import CLIPS, task  # noqa: F401, the invented task
 from typer.testing import CliRunner
 
-from mer_bench import audit
-from mer_bench.cli import app
+from mer_bench.claims import audit
 from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.door.cli import app
 
 
 def typed(*words):

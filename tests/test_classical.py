@@ -15,8 +15,9 @@ from scipy.special import softmax
 from sklearn.linear_model import RidgeClassifier
 from sklearn.svm import SVC
 
-from mer_bench import catalog, classical, fold, predictions, splits
+from mer_bench import catalog, classical, predictions, splits
 from mer_bench.contracts import resolve
+from mer_bench.training import fold
 
 METHOD = """
 import numpy as np

@@ -11,13 +11,13 @@ import pytest
 import toy
 import typer
 
-from mer_bench import cli
 from mer_bench.contracts import UsageError
+from mer_bench.door import cli
 
 
 def mer_bench(*words, cwd=None):
     environment = {**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "from mer_bench.cli import main; main()", *words]
+    command = [sys.executable, "-c", "from mer_bench.door.cli import main; main()", *words]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
 
 
@@ -43,7 +43,7 @@ def typed(monkeypatch, capsys, tmp_path):
 
 def test_help_is_quick_and_loads_no_heavy_library():
     heavy = "('torch', 'ray', 'mlflow', 'cv2', 'polars')"
-    code = f"import sys; from mer_bench import cli; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys; from mer_bench.door import cli; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
     began = time.perf_counter()
@@ -166,7 +166,7 @@ def test_an_interrupt_is_not_a_success(raised, monkeypatch, capsys):
 
 def test_ctrl_c_in_a_search_ends_with_1_and_records_no_result(tmp_path, typed):
     (tmp_path / "slow.py").write_text(toy.MODEL.replace("epochs=4", "epochs=400"))
-    code = "from mer_bench.cli import main; main()"
+    code = "from mer_bench.door.cli import main; main()"
     command = [sys.executable, "-c", code, "search", "slow.py", "--trials", "8"]
     errors = (tmp_path / "errors").open("w")
     searching = subprocess.Popen(command, cwd=tmp_path, stderr=errors, stdout=subprocess.DEVNULL)

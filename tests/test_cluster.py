@@ -2,8 +2,11 @@
 
 import pytest
 
-from mer_bench import cluster, commands, loso, processes
-from mer_bench.cluster import Cluster
+from mer_bench import processes
+from mer_bench.answering import commands
+from mer_bench.searching import cluster
+from mer_bench.searching.cluster import Cluster
+from mer_bench.training import loso
 
 
 @pytest.mark.parametrize(

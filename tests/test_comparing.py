@@ -6,8 +6,12 @@ from dataclasses import replace
 import pytest
 import toy
 
-from mer_bench import catalog, commands, comparing, fold, tracking, tune
+from mer_bench import catalog
+from mer_bench.answering import commands, comparing
 from mer_bench.contracts import MerBenchError, Scale, UsageError
+from mer_bench.records import tracking
+from mer_bench.searching import tune
+from mer_bench.training import fold
 
 RANDOM = """
 import numpy as np

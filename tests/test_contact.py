@@ -8,8 +8,8 @@ import releases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mer_bench import cache, contact
 from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.pixels import cache, contact
 
 
 @pytest.fixture

@@ -8,8 +8,10 @@ import polars as pl
 import pytest
 import releases
 
-from mer_bench import apex, cache, catalog, clips, commands, inputs, inspection, predictions
+from mer_bench import catalog, clips, predictions
+from mer_bench.answering import commands
 from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.pixels import apex, cache, inputs, inspection
 
 TASKS = [(name, task) for name in releases.CORPORA for task in releases.expected(name)["tasks"]]
 

@@ -5,8 +5,9 @@ import time
 import pytest
 import toy
 
-from mer_bench import catalog, cost
+from mer_bench import catalog
 from mer_bench.contracts import resolve
+from mer_bench.training import cost
 
 
 @pytest.fixture

@@ -13,7 +13,10 @@ from types import SimpleNamespace
 import pytest
 import releases
 
-from mer_bench import cache, catalog, cli, clips, commands, inputs
+from mer_bench import catalog, clips
+from mer_bench.answering import commands
+from mer_bench.door import cli
+from mer_bench.pixels import cache, inputs
 
 SHEET = """subject,clip,onset,apex,offset,label,folder,action_units
 a,one,3,5,8,happy,frames/a one,12
@@ -426,7 +429,7 @@ def test_a_composite_with_clips_missing_misses_its_pin(place, mer_bench, monkeyp
 
 KILLED = """
 import os, signal
-from mer_bench import inputs
+from mer_bench.pixels import inputs
 
 known, made = inputs._clip, []
 
@@ -439,7 +442,7 @@ def clip(*words):
 inputs._clip = clip
 inputs.FEW = 10**6  # in this process
 inputs.stores.EVERY = 4
-from mer_bench import data
+from mer_bench.door import data
 data.prepare("mine", "", "ridge_flow", "task")
 """
 

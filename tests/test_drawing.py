@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mer_bench import charts, portraits, svg
+from mer_bench.reports import charts, portraits, svg
 
 HOSTILE = "<script>alert(1)</script>&\"'"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mer_bench import faces
+from mer_bench.pixels import faces
 
 EYE_LEFT, EYE_RIGHT = (0.25, 0.25), (0.75, 0.25)
 

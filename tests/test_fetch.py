@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from mer_bench import cache, catalog, clips, fetch
+from mer_bench import catalog, clips
 from mer_bench.contracts import Dataset, MerBenchError, Public, UsageError
+from mer_bench.pixels import cache, fetch
 
 NAME = "megc2019_flow"
 REAL = [

@@ -9,9 +9,11 @@ import toy
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 from test_canary import SUBJECT, study, tried
 
-from mer_bench import finals, fold, loso, predictions, selection, studies
-from mer_bench.finals import Finals
-from mer_bench.space import draw
+from mer_bench import predictions, selection
+from mer_bench.searching import finals, studies
+from mer_bench.searching.finals import Finals
+from mer_bench.searching.space import draw
+from mer_bench.training import fold, loso
 
 SIZES = (6, 5, 9, 4, 5)
 TOP, SEEDS = 2, 3

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import toy
 
-from mer_bench import catalog, fitting, fold, weights
+from mer_bench import catalog
+from mer_bench.answering import fitting
 from mer_bench.contracts import Dataset, MerBenchError, UsageError
+from mer_bench.training import fold, weights
 
 CLASSICAL = """
 import numpy as np
@@ -122,7 +124,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(place):
 
 def test_the_package_offers_what_the_command_line_does():
     import mer_bench
-    from mer_bench import predicting
+    from mer_bench.answering import predicting
 
     assert (mer_bench.fit, mer_bench.predict) == (fitting.fit, predicting.predict)
     assert all(callable(getattr(mer_bench, name)) for name in mer_bench.__all__)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mer_bench import flow
+from mer_bench.pixels import flow
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mer_bench import frames
 from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.pixels import frames
 
 ROW = {"clip": "casme2/05/EP12", "frame_path": "sub05/{frame:03d}.png", "onset": 10, "apex": 13, "offset": 15}
 

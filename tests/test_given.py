@@ -11,8 +11,11 @@ from safetensors.torch import save_file
 from scipy.signal import correlate
 from scipy.special import softmax
 
-from mer_bench import catalog, commands, given, leaderboard, predictions, reproduce, scores, selection, tracking
+from mer_bench import catalog, predictions, selection
+from mer_bench.answering import commands, given, reproduce
 from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.records import scores, tracking
+from mer_bench.reports import leaderboard
 
 SUBJECTS = [f"toy/{i:02d}" for i in range(len(toy.SIZES))]
 

@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 
-from mer_bench import bootstrap, grading, metrics, selection
+from mer_bench import bootstrap, metrics, selection
 from mer_bench.contracts import MerBenchError
+from mer_bench.records import grading
 from mer_bench.seeds import seed as seed_of
 from mer_bench.selection import Chosen
 

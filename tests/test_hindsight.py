@@ -5,9 +5,10 @@ import pytest
 import toy
 from test_trials import run
 
-from mer_bench import hindsight, metrics, selection, studies, trials
+from mer_bench import hindsight, metrics, selection
 from mer_bench.contracts import PAPER_SCALE
-from mer_bench.space import Space, draw
+from mer_bench.searching import studies, trials
+from mer_bench.searching.space import Space, draw
 
 SIZES = (6, 5, 7, 4, 5, 6)
 

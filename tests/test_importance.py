@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import toy
 
-from mer_bench import importance
-from mer_bench.importance import Knob
+from mer_bench.searching import importance
+from mer_bench.searching.importance import Knob
 
 
 def settings(count, rng):

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mer_bench import cache, catalog, clips, faces, flow, frames, inputs, tim
+from mer_bench import catalog, clips
 from mer_bench.contracts import Dataset, Mend, MerBenchError, Task
+from mer_bench.pixels import cache, faces, flow, frames, inputs, tim
 
 NAME, TASK = "megc2019_flow", "megc2019-flow-3"
 REAL = any((Path(p) / NAME).is_dir() for p in os.environ.get("MER_BENCH_DATA", "").split(os.pathsep) if p)
@@ -267,7 +268,7 @@ def test_processes_give_the_same_arrays_in_the_same_order(
 def test_a_bare_script_may_start_processes(world: Callable[..., None], tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom functools import partial\nfrom mer_bench import inputs\n"
+        "import sys\nfrom pathlib import Path\nfrom functools import partial\nfrom mer_bench.pixels import inputs\n"
         "inputs.FEW = 0\ninputs.processes.cores = lambda: 2\n"
         "row = {'clip': 'one/1/a', 'onset': 2, 'apex': 3, 'offset': 10, 'frame_path': 'a/{frame}.png'}\n"
         "work = partial(inputs._clip, Path(sys.argv[1]), inputs.frames.parse_view('onset_apex@24'))\n"

@@ -3,7 +3,8 @@
 import numpy as np
 import polars as pl
 
-from mer_bench import fold, inputs
+from mer_bench.pixels import inputs
+from mer_bench.training import fold
 
 CLIPS = pl.DataFrame({"onset": [10, 10, 10, 0], "apex": [50, 15, 10, 400], "offset": [70, 95, 10, 800]})
 

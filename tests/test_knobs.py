@@ -6,10 +6,11 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
-from mer_bench import catalog, knobs
-from mer_bench.cli import app
+from mer_bench import catalog
 from mer_bench.contracts import UsageError
-from mer_bench.space import Space
+from mer_bench.door.cli import app
+from mer_bench.searching import knobs
+from mer_bench.searching.space import Space
 
 METHOD = """
 from mer_bench.contracts import Baseline, Recipe

@@ -10,8 +10,9 @@ import pytest
 from invented_results import BANNER, HELD, result, rule, study
 from rich.console import Console
 
-from mer_bench import leaderboard, prose, scores
 from mer_bench.contracts import MerBenchError
+from mer_bench.records import scores
+from mer_bench.reports import leaderboard, prose
 
 WILD = "[bold]mine|`x`"
 
@@ -57,7 +58,8 @@ def test_banner_and_facts_belong_to_their_task(results):
 
 def test_a_report_does_not_wait_for_torch():
     heavy = "[m for m in ('torch', 'ray') if m in sys.modules]"
-    code = f"import sys; from mer_bench import commands, leaderboard; print({heavy})"
+    ours = "from mer_bench.answering import commands; from mer_bench.reports import leaderboard"
+    code = f"import sys; {ours}; print({heavy})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
 

@@ -9,7 +9,9 @@ import invented_study as inv
 import pytest
 import toy
 
-from mer_bench import accounts, grading, selection, shelf, trials
+from mer_bench import selection
+from mer_bench.records import grading
+from mer_bench.searching import accounts, shelf, trials
 
 SIZES = (8,) * 5
 

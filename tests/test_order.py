@@ -22,17 +22,23 @@ REPORTS = (
     "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "lanes", "landscapes", "figures",
     "pages", "sighting", "leaderboard",
 )  # fmt: skip
-SEARCH = (
+SEARCHING = (
     "space", "knobs", "studies", "trials", "finals", "racing", "proposer", "control", "cluster", "tune", "importance",
     "ledger", "shelf", "accounts", "particulars", "dossier",
 )  # fmt: skip
-DOOR = (
-    "contract", "behaviour", "canary", "check", "overview", "ready", "answers", "attachments", "scoring", "given",
-    "options", "book", "searches", "pending", "commands", "comparing", "reproduce", "fitting", "predicting", "probing",
-    "planning", "watching", "recorded", "progress", "data", "terms", "checks", "runs", "spaces", "plans", "uses",
-    "cli",
+VERIFYING = ("contract", "behaviour", "canary", "check")
+ANSWERING = (
+    "overview", "ready", "answers", "attachments", "scoring", "given", "options", "book", "searches", "pending",
+    "commands", "comparing", "reproduce", "fitting", "predicting", "probing", "planning", "watching", "recorded",
 )  # fmt: skip
-ORDER = (*WORDS, *PIXELS, *PROTOCOL, *CLAIMS, *TRAINING, *RECORDS, *REPORTS, *SEARCH, *DOOR)
+DOOR = ("progress", "data", "terms", "checks", "runs", "spaces", "plans", "uses", "cli")
+ROWS = {
+    "words": WORDS, "pixels": PIXELS, "protocol": PROTOCOL, "claims": CLAIMS, "training": TRAINING, "records": RECORDS,
+    "reports": REPORTS, "searching": SEARCHING, "verifying": VERIFYING, "answering": ANSWERING, "door": DOOR,
+}  # fmt: skip
+FLAT = ("words", "protocol")
+"""Rows that lie in `mer_bench` itself: what plug-ins and users import. Every other row is a folder."""
+ORDER = [name for row in ROWS.values() for name in row]
 DOORS = {
     "dlib": {"faces"},
     "mlflow": {"tracking"},
@@ -43,7 +49,8 @@ DOORS = {
 }
 SEALS = {"open_test", "open_folds_test"}
 
-MODULES = [p for p in sorted((ROOT / "mer_bench").glob("*.py")) if p.stem != "__init__"]
+FOLDERS = [ROOT / "mer_bench", *(ROOT / "mer_bench" / row for row in ROWS if row not in FLAT)]
+MODULES = [p for folder in FOLDERS for p in sorted(folder.glob("*.py")) if p.stem != "__init__"]
 PLUGINS = sorted(
     p for folder in ("baselines", "search_spaces", "mer_bench/datasets") for p in (ROOT / folder).rglob("*.py")
 )
@@ -62,8 +69,16 @@ def imported(path):
 
 
 def own(path):
-    """The parts below `mer_bench` of what a file imports from it."""
-    return [name.split(".")[1:] for name in imported(path) if name.split(".")[0] == "mer_bench"]
+    """The parts below `mer_bench`, its folders left out, of what a file imports from it."""
+    parts = [name.split(".")[1:] for name in imported(path) if name.split(".")[0] == "mer_bench"]
+    return [part[1:] if part[:1] and part[0] in ROWS else part for part in parts]
+
+
+def test_a_row_is_a_folder_and_names_are_unique():
+    for row, names in ROWS.items():
+        home = ROOT / "mer_bench" if row in FLAT else ROOT / "mer_bench" / row
+        assert not [name for name in names if not (home / f"{name}.py").is_file()], row
+    assert len(MODULES) == len(ORDER) == len(set(ORDER))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.stem)

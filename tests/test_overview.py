@@ -3,7 +3,9 @@
 import polars as pl
 import pytest
 
-from mer_bench import catalog, overview, reading, selection
+from mer_bench import catalog, selection
+from mer_bench.answering import overview
+from mer_bench.reports import reading
 
 
 def test_the_committed_file_is_up_to_date():

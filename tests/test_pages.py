@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 from invented_results import BANNER, counted, finished, measured, result, searched
 
-from mer_bench import pages, reading, scores, standings, tables
 from mer_bench.contracts import MerBenchError
+from mer_bench.records import scores
+from mer_bench.reports import pages, reading, standings, tables
 
 WILD = "<script>alert(1)</script>|`x`_y_ & $2^3~{z}% \\end"
 VOID = {"meta", "link", "rect", "line", "circle", "path", "br"}
@@ -215,7 +216,7 @@ def test_templates_are_in_the_wheel(tmp_path):
     hatchling = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
     (built,) = hatchling.WheelBuilder(str(pages.TEMPLATES.parent.parent)).build(directory=str(tmp_path))
     with zipfile.ZipFile(built) as wheel:
-        assert {f"mer_bench/templates/{name}" for name in names} <= set(wheel.namelist())
+        assert {f"mer_bench/reports/templates/{name}" for name in names} <= set(wheel.namelist())
 
 
 def test_no_results_name_the_first_command(tmp_path):

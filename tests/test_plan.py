@@ -7,12 +7,16 @@ import pytest
 import toy
 from typer.testing import CliRunner
 
-from mer_bench import commands, pace, planning, probing, ready, splits, terms, trials, tune
-from mer_bench.cli import app
+from mer_bench import splits
+from mer_bench.answering import commands, planning, probing, ready
+from mer_bench.answering.options import Options
+from mer_bench.answering.planning import _Work
 from mer_bench.contracts import UsageError
-from mer_bench.options import Options
-from mer_bench.pace import Pace
-from mer_bench.planning import _Work
+from mer_bench.door import terms
+from mer_bench.door.cli import app
+from mer_bench.searching import trials, tune
+from mer_bench.training import pace
+from mer_bench.training.pace import Pace
 
 SIZES = (6, 5, 7, 4)
 SECOND = Pace(build=0.5, epoch=0.2, record=0.1, epochs=2)

@@ -11,9 +11,13 @@ import pytest
 import releases
 from test_browser import CHROMIUM, opened
 
-from mer_bench import cli, fitting, fold, frames, inputs, predicting, sighting, spotting, weights
+from mer_bench.answering import fitting, predicting
 from mer_bench.contracts import MerBenchError, Remark, UsageError
-from mer_bench.trainer import Precision
+from mer_bench.door import cli
+from mer_bench.pixels import frames, inputs, spotting
+from mer_bench.reports import sighting
+from mer_bench.training import fold, weights
+from mer_bench.training.trainer import Precision
 
 SMALL = {
     "mmnet": {"image_size": 32, "width": 0.125, "epochs": 1},

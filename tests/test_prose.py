@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mer_bench import prose
+from mer_bench.reports import prose
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
 
-from mer_bench import provenance
+from mer_bench.records import provenance
 
 
 @pytest.fixture
@@ -23,6 +24,11 @@ def checkout(tmp_path, monkeypatch):
     return package
 
 
+def copied(place):
+    """The package's sources, to be edited."""
+    shutil.copytree(provenance.HERE, place, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+
+
 def test_the_commit_and_whether_files_differ_from_it(checkout):
     assert re.fullmatch("[0-9a-f]{40}", provenance.commit())
     (checkout / "new.py").write_text("untracked")
@@ -32,17 +38,19 @@ def test_the_commit_and_whether_files_differ_from_it(checkout):
 
 
 def test_the_harness_is_named_by_the_code_that_decides_numbers(tmp_path, monkeypatch):
+    copied(tmp_path)
+    real = provenance.harness()
     monkeypatch.setattr(provenance, "HERE", tmp_path)
-    for name in ("trainer", "splits", "cli"):
-        (tmp_path / f"{name}.py").write_text("x = 1")
-    before = provenance.harness()
-    (tmp_path / "cli.py").write_text("x = 2")
-    assert provenance.harness() == before == provenance.versions()["harness"]
-    (tmp_path / "splits.py").write_text("x = 2")
-    assert provenance.harness() != before
+    (tmp_path / "door" / "cli.py").write_text("x = 2")
+    assert provenance.harness() == real == provenance.versions()["harness"]
+    for name in provenance.DECIDING:
+        before, source = provenance.harness(), tmp_path / f"{name}.py"
+        source.write_text(f"{source.read_text()}\nx = 2\n")
+        assert provenance.harness() != before, name
 
 
 def test_an_installed_package_has_no_commit(tmp_path, monkeypatch):
+    copied(tmp_path / "mer_bench")
     monkeypatch.setattr(provenance, "HERE", tmp_path / "mer_bench")
     assert provenance.commit() == "" and "commit" not in provenance.versions()
 

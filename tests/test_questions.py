@@ -5,8 +5,12 @@ from dataclasses import replace
 import pytest
 import toy
 
-from mer_bench import catalog, commands, loso, provenance, reproduce, studies, tracking, trainer, trials, tune
+from mer_bench import catalog
+from mer_bench.answering import commands, reproduce
 from mer_bench.contracts import MerBenchError, resolve
+from mer_bench.records import provenance, tracking
+from mer_bench.searching import studies, trials, tune
+from mer_bench.training import loso, trainer
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mer_bench import racing
+from mer_bench.searching import racing
 
 
 def by_fold(losses):

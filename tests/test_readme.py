@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 import typer
-from test_order import CLAIMS, DOOR, PIXELS, PROTOCOL, RECORDS, REPORTS, SEARCH, TRAINING, WORDS
+from test_order import ROWS
 
-from mer_bench import catalog, cli
+from mer_bench import catalog
 from mer_bench.contracts import resolve
+from mer_bench.door import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -47,11 +48,7 @@ def test_the_map_is_the_import_order():
         floor = line.split()[0] if not line.startswith(" ") else floor
         names = line.split()[1:] if not line.startswith(" ") else line.split()
         drawn.setdefault(floor, []).extend(name for name in names if name != "·")
-    floors = {
-        "words": WORDS, "pixels": PIXELS, "protocol": PROTOCOL, "claims": CLAIMS, "training": TRAINING,
-        "records": RECORDS, "reports": REPORTS, "search": SEARCH, "door": DOOR,
-    }  # fmt: skip
-    assert drawn == {floor: list(names) for floor, names in floors.items()}
+    assert drawn == {row: list(names) for row, names in ROWS.items()}
 
 
 def test_the_tasks_are_the_ones_that_exist():

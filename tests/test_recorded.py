@@ -12,9 +12,12 @@ import toy
 from rich.console import Console
 from typer.testing import CliRunner
 
-from mer_bench import cache, commands, tracking, tune, watching
-from mer_bench.cli import app
+from mer_bench.answering import commands, watching
 from mer_bench.contracts import MerBenchError, Remark, UsageError
+from mer_bench.door.cli import app
+from mer_bench.pixels import cache
+from mer_bench.records import tracking
+from mer_bench.searching import tune
 
 FEW = {"sampler": "qmc", "workers": 1, "refit": False, "rules": ("nested-no-refit",), "settings": {"epochs": 2}}
 
@@ -270,7 +273,7 @@ def test_watching_opens_no_database_and_loads_no_heavy_library(standing):
     standing.rename(place / standing.name)
     code = (
         "import sys; sys.argv = ['mer-bench', 'runs', 'show', 'mmnet-synth-3-abc', '--watch', '--json']\n"
-        "from mer_bench import cli\ncli.main()\n"
+        "from mer_bench.door import cli\ncli.main()\n"
         "print([m for m in ('torch', 'ray', 'mlflow') if m in sys.modules], file=sys.stderr)"
     )
     before = sorted(path for path in standing.parent.rglob("*"))

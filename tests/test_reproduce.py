@@ -7,9 +7,13 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import answers, commands, loso, predictions, ready, reproduce, scoring, studies, tracking, trials
+from mer_bench import predictions
+from mer_bench.answering import answers, commands, ready, reproduce, scoring
+from mer_bench.answering.reproduce import compare
 from mer_bench.contracts import MerBenchError, UsageError
-from mer_bench.reproduce import compare
+from mer_bench.records import tracking
+from mer_bench.searching import studies, trials
+from mer_bench.training import loso
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +101,7 @@ def test_what_changed_is_said_first(answer, place, monkeypatch):
     (place / "tiny.py").write_text(toy.MODEL + "\n# edited\n")
     other = toy.corpus(signal=40)
     monkeypatch.setattr(
-        "mer_bench.inputs.load", lambda *args, **options: type(other)(other.clips, other.arrays, key="new")
+        "mer_bench.pixels.inputs.load", lambda *args, **options: type(other)(other.clips, other.arrays, key="new")
     )
     try:
         found = reproduce.reproduce(answer.run_id, workers=1)
@@ -186,7 +190,7 @@ def test_what_cannot_be_repeated(answer, place, monkeypatch):
             reproduce.reproduce(answer.run_id)
     finally:
         tables.rename(answer.tables)
-    monkeypatch.setattr("mer_bench.inputs.clips_of", lambda name: toy.corpus(40).clips)
+    monkeypatch.setattr("mer_bench.pixels.inputs.clips_of", lambda name: toy.corpus(40).clips)
     toy.corpus(40).clips.select("clip", pl.lit(1).alias("prediction")).write_csv(place / "said.csv")
     added = scoring.score(place / "said.csv", "toy", add="theirs")
     with pytest.raises(MerBenchError, match="made elsewhere"):

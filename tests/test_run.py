@@ -10,8 +10,11 @@ import specks
 import toy
 from safetensors.torch import load_file
 
-from mer_bench import commands, loso, predictions, provenance, selection, tracking
+from mer_bench import predictions, selection
+from mer_bench.answering import commands
 from mer_bench.contracts import MerBenchError, Setting
+from mer_bench.records import provenance, tracking
+from mer_bench.training import loso
 
 TASK, CLIPS, FOLDS = "specks-3", sum(specks.SIZES), len(specks.SIZES)
 
@@ -140,7 +143,7 @@ def test_edited_sources_or_another_question_go_on_with_nothing(place, spied, mon
 def test_what_was_trained_survives_a_store_that_cannot_be_written(place, spied, monkeypatch):
     model, options = str(place / "tiny.py"), {"settings": {"epochs": 1, "hidden": 3}, "workers": 1}
     with monkeypatch.context() as patch:
-        patch.setattr("mer_bench.attachments.finish", lambda *args: 1 / 0)
+        patch.setattr("mer_bench.answering.attachments.finish", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             commands.run(model, TASK, **options)
     spied.trained.clear()

@@ -6,7 +6,7 @@ import pytest
 from invented_results import HELD, measured, result, rule, searched, study
 
 from mer_bench.contracts import MerBenchError
-from mer_bench.scores import ROWS, SCHEMA, Result, rows, table
+from mer_bench.records.scores import ROWS, SCHEMA, Result, rows, table
 from mer_bench.selection import UNVERIFIED
 
 START = datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC)

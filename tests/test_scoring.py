@@ -8,8 +8,11 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 from test_submissions import CLIPS, NAMES
 
-from mer_bench import catalog, inputs, scores, scoring, tracking
+from mer_bench import catalog
+from mer_bench.answering import scoring
 from mer_bench.contracts import MerBenchError, Task, UsageError
+from mer_bench.pixels import inputs
+from mer_bench.records import scores, tracking
 
 TASK = Task(("casme2", "samm", "smic"), NAMES, {n: n for n in NAMES}, len(CLIPS), 4, banner="INVENTED")
 LABELS = CLIPS["label"].to_numpy()

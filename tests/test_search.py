@@ -7,9 +7,12 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import catalog, cluster, commands, predictions, selection, studies, tracking, tune
+from mer_bench import catalog, predictions, selection
+from mer_bench.answering import commands
 from mer_bench.contracts import Remark, UsageError
-from mer_bench.space import Space, draw
+from mer_bench.records import tracking
+from mer_bench.searching import cluster, studies, tune
+from mer_bench.searching.space import Space, draw
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mer_bench import fold as training_of
-from mer_bench import loso, predictions, selection, splits
+from mer_bench import predictions, selection, splits
 from mer_bench.contracts import MerBenchError, Setting
+from mer_bench.training import fold as training_of
+from mer_bench.training import loso
 
 CLASSES, EPOCHS, SEEDS = 3, 5, (0, 1)
 SETTING = Setting("m", {}, None, "flow@28")

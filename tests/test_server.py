@@ -12,7 +12,9 @@ import urllib.request
 import pytest
 from invented_results import measured, searched
 
-from mer_bench import commands, pages, tracking
+from mer_bench.answering import commands
+from mer_bench.records import tracking
+from mer_bench.reports import pages
 
 SECONDS = 120
 

@@ -3,11 +3,13 @@
 import pytest
 import toy
 
-from mer_bench import commands, finals, reproduce, studies, tracking, tune
-from mer_bench.book import Book
-from mer_bench.cli import app, parse_settings
+from mer_bench.answering import commands, reproduce
+from mer_bench.answering.book import Book
+from mer_bench.answering.options import Options
 from mer_bench.contracts import Remark, UsageError
-from mer_bench.options import Options
+from mer_bench.door.cli import app, parse_settings
+from mer_bench.records import tracking
+from mer_bench.searching import finals, studies, tune
 
 OPTIONS = {"sampler": "qmc", "workers": 1, "settings": {"epochs": 2}}
 SIZES = (6, 5, 7, 4)
@@ -137,7 +139,7 @@ def test_the_command_asks_for_the_same_again(search, place, monkeypatch):
     caught = {}
     monkeypatch.setattr(commands, "search", lambda *args, **more: caught.update(more, args=args))
     monkeypatch.setattr(commands, "study_page", lambda answer: "page")
-    monkeypatch.setattr("mer_bench.cli._show", lambda *args: None)
+    monkeypatch.setattr("mer_bench.door.cli._show", lambda *args: None)
     assert CliRunner().invoke(app, shlex.split(line)[1:], catch_exceptions=False).exit_code == 0
     assert caught["args"] == ("m.py", "toy") or (caught["model"], caught["task"]) == ("m.py", "toy")
     expected = {**options, "trials": 7, "space": "s.py", "scale": "paper", "rules": ("nested",)}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mer_bench import space
 from mer_bench.contracts import PAPER_SCALE, Scale, UsageError
-from mer_bench.space import Drawn, Space
+from mer_bench.searching import space
+from mer_bench.searching.space import Drawn, Space
 
 METHOD = """
 from mer_bench.contracts import Baseline, Recipe

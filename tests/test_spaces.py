@@ -11,8 +11,10 @@ import optuna
 import pytest
 import torch
 
-from mer_bench import batches, catalog, frames
+from mer_bench import catalog
 from mer_bench.contracts import Recipe, Scale, Setting, model_options, resolve
+from mer_bench.pixels import frames
+from mer_bench.training import batches
 
 SPACES = catalog.names("space")
 SMALL = Scale(image_size=32, width=0.125)

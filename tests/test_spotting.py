@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter1d
 
-from mer_bench import faces, spotting
 from mer_bench.contracts import MerBenchError
+from mer_bench.pixels import faces, spotting
 
 FPS = filmed.COHORT.fps
 

@@ -7,8 +7,8 @@ import pytest
 from invented_results import counted, finished, measured, result, rule, searched
 from sklearn.metrics import f1_score
 
-from mer_bench import standings
 from mer_bench.contracts import MerBenchError
+from mer_bench.reports import standings
 
 
 def board(*results, **options):

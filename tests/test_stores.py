@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mer_bench import cache, stores
+from mer_bench.pixels import cache, stores
 
 CLIPS = [f"c/1/{i}" for i in range(150)]
 SETTINGS = {"view": "flow@4", "versions": [1, "x"]}
@@ -83,7 +83,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_stores import CLIPS, SETTINGS, make
-from mer_bench import cache, stores
+from mer_bench.pixels import cache, stores
 
 def tick(done):
     if done == 100:

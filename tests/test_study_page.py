@@ -17,27 +17,16 @@ import typer
 from invented_results import finished, searched
 from typer.testing import CliRunner
 
-from mer_bench import (
-    accounts,
-    cli,
-    commands,
-    dossier,
-    landscapes,
-    lanes,
-    pages,
-    particulars,
-    shelf,
-    standings,
-    stats,
-    svg,
-    trials,
-    tune,
-)
+from mer_bench import stats
+from mer_bench.answering import commands
 from mer_bench.contracts import MerBenchError, Remark
-from mer_bench.landscapes import Verdict
-from mer_bench.lanes import Lap
-from mer_bench.ledger import of_result
-from mer_bench.tracking import Finished
+from mer_bench.door import cli
+from mer_bench.records.tracking import Finished
+from mer_bench.reports import landscapes, lanes, pages, standings, svg
+from mer_bench.reports.landscapes import Verdict
+from mer_bench.reports.lanes import Lap
+from mer_bench.searching import accounts, dossier, particulars, shelf, trials, tune
+from mer_bench.searching.ledger import of_result
 
 WILD = "<script>alert(1)</script>"
 FATES = {

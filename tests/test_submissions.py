@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mer_bench import submissions
 from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.records import submissions
 
 NAMES = ("negative", "positive", "surprise")
 ALWAYS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

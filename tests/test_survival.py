@@ -15,7 +15,7 @@ NODE = {"num_cpus": 1}
 def search(address, resume, environment):
     """A driver: the whole command, as `mer-bench search --address` gives it."""
     os.environ.update(environment)
-    from mer_bench import commands
+    from mer_bench.answering import commands
 
     options = {"trials": 3, "sampler": "qmc", "rules": ("nested-no-refit",), "refit": False, "resume": resume}
     commands.search("small.py", "specks-3", address=address, **options)
@@ -25,7 +25,9 @@ def search(address, resume, environment):
 def drivers():
     """Starts drivers."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ray.tune", "mer_bench.commands", "mer_bench.trainer", "optuna", "mlflow"])
+    context.set_forkserver_preload(
+        ["ray.tune", "mer_bench.answering.commands", "mer_bench.training.trainer", "optuna", "mlflow"]
+    )
 
     def start(address, resume=False):
         driver = context.Process(target=search, args=(address, resume, dict(os.environ)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mer_bench import catalog, clips, faces
+from mer_bench import catalog, clips
 from mer_bench.contracts import MerBenchError
 from mer_bench.datasets._synth import (
     asset,
@@ -20,6 +20,7 @@ from mer_bench.datasets._synth import (
     muscles,
     raster,
 )
+from mer_bench.pixels import faces
 
 NAMES = ("synth", "synth_null", "synth_large")
 TINY = cohorts.Cohort(name="tiny", seed=5, clips=(2, 1), fps=100.0)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mer_bench import tim
+from mer_bench.pixels import tim
 
 
 def published(frames: np.ndarray, length: int) -> np.ndarray:

@@ -10,8 +10,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mer_bench import catalog, cli, contract, fold, ready, vision
+from mer_bench import catalog, vision
+from mer_bench.answering import ready
 from mer_bench.contracts import MerBenchError, Remark, Setting, UsageError, resolve
+from mer_bench.door import cli
+from mer_bench.training import fold
+from mer_bench.verifying import contract
 
 TINY = "test_resnet"
 SHOWN = {
@@ -89,7 +93,7 @@ def test_an_unknown_name_lists_near_ones(name):
 
 
 def test_on_the_command_line_it_is_one_line(tmp_path):
-    call = [sys.executable, "-c", "from mer_bench.cli import main; main()", "run", "timm:resnt18"]
+    call = [sys.executable, "-c", "from mer_bench.door.cli import main; main()", "run", "timm:resnt18"]
     done = subprocess.run(call, cwd=tmp_path, env=dict(os.environ), capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == ""
     (line,) = done.stderr.strip().splitlines()

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 from invented_results import result, rule, searched, study
 
-from mer_bench import logged, scores, tracking
 from mer_bench.contracts import MerBenchError
+from mer_bench.records import logged, scores, tracking
 
 
 @pytest.fixture(scope="module")

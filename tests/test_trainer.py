@@ -10,9 +10,9 @@ from sklearn.utils.class_weight import compute_class_weight
 from test_batches import SIZE, colours, flows
 from torch import nn
 
-from mer_bench import trainer
 from mer_bench.contracts import MerBenchError, Recipe
-from mer_bench.trainer import Precision
+from mer_bench.training import trainer
+from mer_bench.training.trainer import Precision
 
 PLAIN = Precision()
 

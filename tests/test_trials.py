@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 import toy
 
-from mer_bench import control, predictions, proposer, selection, studies, trials
+from mer_bench import predictions, selection
 from mer_bench.contracts import PAPER_SCALE, MerBenchError
-from mer_bench.space import Space, draw
+from mer_bench.searching import control, proposer, studies, trials
+from mer_bench.searching.space import Space, draw
 
 SIZES = (6, 5, 7, 4, 5, 6)
 FOLDS = [f"toy/{i:02d}" for i in range(len(SIZES))]

@@ -7,13 +7,13 @@ from dataclasses import replace
 import crowd
 import pytest
 
-from mer_bench import trials, tune
+from mer_bench.searching import trials, tune
 
 LIMITED = """
 import re, sys, time
 from pathlib import Path
 import crowd
-from mer_bench import trials, tune
+from mer_bench.searching import trials, tune
 
 tune.GRACE = 0.5
 study = crowd.study(Path(sys.argv[2]), 1, timeout=0.5)

@@ -8,8 +8,8 @@ import filmed
 import numpy as np
 import pytest
 
-from mer_bench import video
 from mer_bench.contracts import MerBenchError, Remark, UsageError
+from mer_bench.pixels import video
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_what_is_no_video_is_one_line(tmp_path, kind):
 def test_the_decoder_says_nothing_of_its_own(tmp_path):
     (tmp_path / "x.mp4").write_text("no video at all" * 50)
     code = (
-        "from pathlib import Path; from mer_bench import video\n"
+        "from pathlib import Path; from mer_bench.pixels import video\n"
         f"try: video.find(Path({str(tmp_path / 'x.mp4')!r}))\nexcept Exception as error: print(error)"
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENCV")}

@@ -11,9 +11,10 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import RidgeClassifier
 from sklearn.svm import SVC
 
-from mer_bench import catalog, fold, weights
+from mer_bench import catalog
 from mer_bench.classical import Ranked
 from mer_bench.contracts import MerBenchError, UsageError, resolve
+from mer_bench.training import fold, weights
 
 CLASSIFIERS = {
     "ridge": lambda: RidgeClassifier(alpha=3.0, class_weight="balanced"),

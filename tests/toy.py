@@ -3,8 +3,11 @@
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, clips, control, fold, inputs, trials
+from mer_bench import catalog, clips
 from mer_bench.contracts import Scale, Task
+from mer_bench.pixels import inputs
+from mer_bench.searching import control, trials
+from mer_bench.training import fold
 
 TASK = Task(
     corpora=("toy",),

@@ -17,7 +17,8 @@ import measuring
 import torch
 from torch.nn import functional
 
-from mer_bench import catalog, fold, trainer
+from mer_bench import catalog
+from mer_bench.training import fold, trainer
 
 BF16 = trainer.Precision(bf16=True, channels_last=True)
 

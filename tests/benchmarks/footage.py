@@ -16,8 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mer_bench import faces, spotting, video
 from mer_bench.contracts import MerBenchError
+from mer_bench.pixels import faces, spotting, video
 
 VIDEOS, PICTURES = (".mp4", ".mov", ".avi", ".mkv", ".webm"), (".jpg", ".jpeg", ".png", ".bmp")
 KEPT, MEAN = 0.9, 0.6574

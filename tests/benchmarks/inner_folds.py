@@ -22,8 +22,10 @@ import numpy as np
 from scipy.linalg import solve
 from scipy.special import softmax
 
-from mer_bench import catalog, fold, metrics, predictions, processes, space, splits
+from mer_bench import catalog, metrics, predictions, processes, splits
+from mer_bench.searching import space
 from mer_bench.selection import smooth
+from mer_bench.training import fold
 
 COUNTS = (1, 3, 5)
 EPOCHS = 30

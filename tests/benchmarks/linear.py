@@ -24,8 +24,10 @@ import numpy as np
 import polars as pl
 from sklearn.base import clone
 
-from mer_bench import catalog, classical, fold, frames, inputs, splits
+from mer_bench import catalog, classical, splits
 from mer_bench.contracts import resolve
+from mer_bench.pixels import frames, inputs
+from mer_bench.training import fold
 
 WANTED = 4.0
 METHODS = ("ridge_flow", "flow_svm", "lbp_top", "bi_woof")

@@ -68,12 +68,14 @@ def parts(folder: Path, count: int, sampler: str) -> dict[str, float]:
     """Seconds of each part over `count` trials, one after another in this process."""
     import crowd
 
-    from mer_bench import predictions, tracking, trials
+    from mer_bench import predictions
     from mer_bench.contracts import Scale
-    from mer_bench.fold import train
-    from mer_bench.proposer import Proposer
-    from mer_bench.space import Space
-    from mer_bench.studies import Study
+    from mer_bench.records import tracking
+    from mer_bench.searching import trials
+    from mer_bench.searching.proposer import Proposer
+    from mer_bench.searching.space import Space
+    from mer_bench.searching.studies import Study
+    from mer_bench.training.fold import train
 
     clock = Clock()
     space = Space(str(folder / "idle.py"), {})
@@ -103,7 +105,7 @@ def parts(folder: Path, count: int, sampler: str) -> dict[str, float]:
 
 def whole(folder: Path, count: int, workers: int, sampler: str) -> float:
     """Seconds of the whole command, from question to recorded answer."""
-    from mer_bench import commands
+    from mer_bench.answering import commands
 
     began = time.perf_counter()
     options = {"trials": count, "workers": workers, "sampler": sampler, "refit": False, "race": False}

@@ -30,8 +30,11 @@ BASE = (
 
 def work(trials: int, folds: int) -> None:
     """In the worker: print the proportional set size after each trial."""
-    from mer_bench import catalog, fold, inputs, loso, space
-    from mer_bench.studies import Study
+    from mer_bench import catalog
+    from mer_bench.pixels import inputs
+    from mer_bench.searching import space
+    from mer_bench.searching.studies import Study
+    from mer_bench.training import fold, loso
 
     task, mmnet = "synth-3", space.Space("mmnet", {})
     scale = catalog.task(task).scale

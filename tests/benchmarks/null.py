@@ -18,12 +18,16 @@ from typing import NamedTuple
 
 import polars as pl
 
-from mer_bench import accounts, comparisons, grading, landscapes, prose, reproduce, selection, shelf, svg, tracking
-from mer_bench.landscapes import Verdict
-from mer_bench.ledger import Ledger
-from mer_bench.scores import Result
+from mer_bench import comparisons, selection
+from mer_bench.answering import reproduce
+from mer_bench.records import grading, tracking
+from mer_bench.records.scores import Result
+from mer_bench.reports import landscapes, prose, svg
+from mer_bench.reports.landscapes import Verdict
+from mer_bench.searching import accounts, shelf
+from mer_bench.searching.ledger import Ledger
+from mer_bench.searching.trials import COMPLETE
 from mer_bench.seeds import seed
-from mer_bench.trials import COMPLETE
 
 SHOWN = ("nested", "shared", accounts.CORRECTED, "oracle-epoch", "oracle-trial")
 

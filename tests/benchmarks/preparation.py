@@ -17,7 +17,8 @@ import cv2
 import measuring
 import shaped
 
-from mer_bench import catalog, inputs, processes
+from mer_bench import catalog, processes
+from mer_bench.pixels import inputs
 
 SIZES = (12, 12, 12, 12)
 VIEWS = ("flow@28", "onset_apex@48", "onset_apex@224", "onset_apex@224+near", "clip@128", "flow_clip@28")

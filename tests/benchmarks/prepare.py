@@ -16,7 +16,8 @@ import threading
 import time
 from pathlib import Path
 
-from mer_bench import cache, frames, inputs, processes
+from mer_bench import processes
+from mer_bench.pixels import cache, frames, inputs
 
 SAMPLES = 0.1
 

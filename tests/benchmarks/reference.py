@@ -30,8 +30,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mer_bench import batches, catalog, fold, inputs, splits, trainer
+from mer_bench import catalog, splits
 from mer_bench.contracts import Setting, resolve
+from mer_bench.pixels import inputs
+from mer_bench.training import batches, fold, trainer
 
 SIZES = (2, 4, 4, 4, 4)
 """Clips drawn; the first subject is tested. Time is told a clip, so that few are enough."""

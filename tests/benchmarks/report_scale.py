@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mer_bench import bootstrap, metrics, scores, tracking
-from mer_bench.evidence import Curve, Evidence, Trial
+from mer_bench import bootstrap, metrics
+from mer_bench.records import scores, tracking
+from mer_bench.records.evidence import Curve, Evidence, Trial
 
 CLASSES = ("happiness", "surprise", "disgust", "repression", "others")
 SIZES = (9, 13, 7, 5, 19, 5, 9, 3, 14, 14, 10, 12, 8, 4, 3, 4, 36, 3, 16, 11, 2, 2, 12, 7, 7, 17)
@@ -110,7 +111,7 @@ def main() -> None:
         write(words.studies, words.trials)
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-c", "from mer_bench.cli import main; main()", "report"], check=True, stdout=sys.stderr
+        [sys.executable, "-c", "from mer_bench.door.cli import main; main()", "report"], check=True, stdout=sys.stderr
     )
     seconds = time.perf_counter() - began
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

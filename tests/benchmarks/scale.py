@@ -22,8 +22,10 @@ import measuring
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, fold, inputs, loso, selection
+from mer_bench import catalog, selection
 from mer_bench.contracts import resolve
+from mer_bench.pixels import inputs
+from mer_bench.training import fold, loso
 
 GRID = ((60, 12, 1), (60, 12, 4), (120, 24, 1), (120, 24, 3), (240, 24, 1), (240, 24, 2), (400, 100, 1), (900, 150, 1))
 """Clips, subjects, epochs."""

@@ -16,7 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mer_bench import catalog, fitting, predicting
+from mer_bench import catalog
+from mer_bench.answering import fitting, predicting
 from mer_bench.datasets._synth import cohorts, corpus
 
 SUBJECTS = 10

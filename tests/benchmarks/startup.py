@@ -13,7 +13,7 @@ import sys
 import measuring
 
 WANTED = 0.3
-HELP = "import sys; sys.argv = ['mer-bench', '--help']; from mer_bench.cli import main; main()"
+HELP = "import sys; sys.argv = ['mer-bench', '--help']; from mer_bench.door.cli import main; main()"
 HEAVY = ("torch", "ray", "mlflow", "optuna", "cv2", "polars", "sklearn", "numpy", "scipy")
 
 

@@ -19,8 +19,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from mer_bench import batches, catalog, fold, frames, trainer
+from mer_bench import catalog
 from mer_bench.contracts import Setting, resolve
+from mer_bench.pixels import frames
+from mer_bench.training import batches, fold, trainer
 
 WANTED = 1.05
 CLASSES = 5

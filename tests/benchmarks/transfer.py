@@ -8,7 +8,8 @@ clips of `megc2019-flow-3`; nothing is chosen on their labels. Also: the share o
 
 import numpy as np
 
-from mer_bench import catalog, inputs, metrics
+from mer_bench import catalog, metrics
+from mer_bench.pixels import inputs
 
 VIEW = "flow@28"
 

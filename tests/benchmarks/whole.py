@@ -17,8 +17,10 @@ import measuring
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, fold, frames, inputs, trainer
+from mer_bench import catalog
 from mer_bench.contracts import resolve
+from mer_bench.pixels import frames, inputs
+from mer_bench.training import fold, trainer
 
 CASES = (("mmnet:paper-5class", 246, 26, 5, 120.0), ("ststnet", 442, 68, 3, None))
 """Question, clips, subjects, classes, seconds wanted."""

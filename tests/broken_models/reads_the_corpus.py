@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mer_bench.contracts import Baseline
-from mer_bench.inputs import load
+from mer_bench.pixels.inputs import load
 
 
 class Net:

@@ -3,9 +3,9 @@
 import crowd
 import pytest
 
-from mer_bench import trials, tune
-from mer_bench.cluster import Cluster
 from mer_bench.contracts import MerBenchError
+from mer_bench.searching import trials, tune
+from mer_bench.searching.cluster import Cluster
 
 pytestmark = pytest.mark.chaos
 

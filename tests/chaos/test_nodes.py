@@ -6,8 +6,10 @@ import crowd
 import numpy as np
 import pytest
 
-from mer_bench import cluster, fold, provenance
 from mer_bench.contracts import MerBenchError
+from mer_bench.records import provenance
+from mer_bench.searching import cluster
+from mer_bench.training import fold
 
 pytestmark = pytest.mark.chaos
 SEARCH = ("search", "small.py", "--task", "specks-3", "--sampler", "qmc", "--json", "--no-refit")

@@ -1,0 +1,1 @@
+"""What is put on record: scores, provenance, and MLflow behind one door."""

@@ -1,0 +1,1 @@
+"""A study: its space, proposals, race, records on disk and page."""

@@ -1,0 +1,1 @@
+"""What every method must be and do, and the leak canary."""
