@@ -47,7 +47,7 @@ SAID = {
     ],
     "hidden_weights": [("its weights are all", "its answers depend on more than its state dict")],
     "cannot_memorise": [("memorises", "of 8 right after 200 steps of Adam")],
-    "reads_the_corpus": [("imports no labels", "imports mer_bench.pixels.inputs.load in line 8: labels and test clips lie")],
+    "reads_the_corpus": [("imports no labels", "mer_bench.pixels.inputs.load in line 8: labels and test clips lie")],
     "best_test_epoch": [("never asks", "keep no best epoch by test score")],
     "batch_statistics": [
         ("judges each", "a clip's answer depends on the clips beside it: in evaluation take no mean, variance"),

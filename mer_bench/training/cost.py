@@ -34,7 +34,7 @@ class Cost:
 
 def measure(task: str, setting: Setting, device: str) -> Cost:
     """Build a setting's model as a fold would, untrained, and ask it about one clip a few times."""
-    from mer_bench import trainer  # with torch, which a report should not wait for
+    from mer_bench.training import trainer  # with torch, which a report should not wait for
 
     classes = len(catalog.task(task).classes)
     with trainer.seeded("cost"), one_thread():
