@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
 from types import ModuleType
 from typing import Protocol, TypeVar
@@ -159,8 +160,17 @@ def _begin(environment: Mapping[str, str], prepare: Callable[[], object] | None)
     """What each process does first: the one it is forked from knows the environment of its own start alone."""
     os.environ.clear()
     os.environ.update(environment)
+    threading.Thread(target=_end_with_its_starter, daemon=True).start()
     if prepare:
         prepare()
+
+
+def _end_with_its_starter() -> None:
+    """End this process when the one that started it is gone: killed, it can tell nobody, and work would be awaited."""
+    starter = parent_process()
+    assert starter is not None
+    starter.join()
+    os._exit(1)
 
 
 @contextmanager

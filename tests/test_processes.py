@@ -1,9 +1,14 @@
 """Worker processes: kept for several spreads, replaced when they die, idle when nobody asks any more."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from itertools import islice
+from pathlib import Path
 
+import crowd
 import pytest
 
 from mer_bench import processes
@@ -48,3 +53,23 @@ def test_kept_processes_that_died_are_replaced():
 def test_one_worker_is_this_process():
     with processes.kept(1) as pool:
         assert asked(pool) == {os.getpid()}
+
+
+def wait_for_ever(folder):
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(600)
+
+
+def test_they_end_when_the_process_that_started_them_is_killed(tmp_path):
+    code = (
+        "import sys, test_processes; from mer_bench import processes\n"
+        "list(processes.spread(test_processes.wait_for_ever, [sys.argv[1]] * 2, 2, 'waiting'))"
+    )
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env={**os.environ, "PYTHONPATH": path})
+    crowd.until(lambda: len(list(tmp_path.iterdir())) == 2, 60)
+    workers = [int(file.name) for file in tmp_path.iterdir()]
+    assert all(crowd.alive(pid) for pid in workers)
+    starter.send_signal(signal.SIGKILL)
+    starter.wait()
+    crowd.until(lambda: not any(crowd.alive(pid) for pid in workers), 30)
