@@ -1,5 +1,6 @@
 """The two tests that guard the science: the held-out subject is never asked, and nothing is found where nothing is."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -66,42 +67,62 @@ def monkeymodule():
         yield patch
 
 
-@pytest.fixture(scope="module", params=[1, 3], ids=["one hold-out", "three inner folds"])
-def triplets(tmp_path_factory, monkeymodule, request):
-    """The same strict study thrice: as it is, with one subject's labels scrambled in every role, and its pictures."""
-    base = tmp_path_factory.mktemp("triplets")
+SUBJECTS = (SUBJECT, "toy/05", "toy/06")
+CASES = [
+    *((1, "labels", subject) for subject in SUBJECTS), (1, "pictures", SUBJECT), (3, "labels", SUBJECT),
+    (3, "pictures", SUBJECT),
+]  # fmt: skip
+"""Inner folds, what is scrambled, and whose."""
+scrambles = {"argvalues": CASES, "ids": lambda case: "-".join(map(str, case))}
+
+
+@pytest.fixture(scope="module")
+def searches(tmp_path_factory, monkeymodule):
+    """Makes strict studies, each once: as it is, or with one subject's labels (in every role) or pictures scrambled."""
+    base = tmp_path_factory.mktemp("searches")
     (base / "tiny.py").write_text(toy.MODEL)
-    # models of three inner folds see fewer clips, so they are shown more
-    data = toy.corpus(signal=40 if request.param == 1 else 60)
-    labels = toy.relabelled(data, SUBJECT)
-    assert (np.bincount(labels.clips["label"]) != np.bincount(data.clips["label"])).any()
-    corpora = {"true": data, "labels": labels, "pictures": toy.repainted(data, SUBJECT)}
-    model = str(base / "tiny.py")
-    return {name: searched(monkeymodule, model, base / name, corpus, request.param) for name, corpus in corpora.items()}
+
+    @functools.cache
+    def made(inner, kind="nothing", subject=""):
+        # models of three inner folds see fewer clips, so they are shown more
+        data = true = toy.corpus(signal=40 if inner == 1 else 60)
+        if kind == "labels":
+            data = toy.relabelled(true, subject)
+            assert (np.bincount(data.clips["label"]) != np.bincount(true.clips["label"])).any()
+        if kind == "pictures":
+            data = toy.repainted(true, subject)
+        place = base / f"{inner}-{kind}-{subject.replace('/', '-')}"
+        return searched(monkeymodule, str(base / "tiny.py"), place, data, inner)
+
+    return made
 
 
-@pytest.mark.parametrize("scrambled", ["labels", "pictures"])
-def test_strict_canary_candidates_choice_and_weights_do_not_move_by_a_bit(triplets, scrambled):
-    (folders, choices, refit), (folders_2, choices_2, refit_2) = triplets["true"], triplets[scrambled]
+@pytest.mark.parametrize("case", **scrambles)
+def test_strict_canary_candidates_choice_and_weights_do_not_move_by_a_bit(searches, case):
+    inner, _, subject = case
+    (folders, choices, refit), (folders_2, choices_2, refit_2) = searches(inner), searches(*case)
+    assert folders.keys() == folders_2.keys()
     for trial in folders:
-        assert weights(folders[trial])[SUBJECT] == weights(folders_2[trial])[SUBJECT]
-        validation = [said(f[trial], SUBJECT, predictions.VALIDATION) for f in (folders, folders_2)]
+        assert weights(folders[trial])[subject] == weights(folders_2[trial])[subject]
+        validation = [said(f[trial], subject, predictions.VALIDATION) for f in (folders, folders_2)]
         assert validation[0].equals(validation[1]) and len(validation[0])
-    assert choices[0, SUBJECT] == choices_2[0, SUBJECT]
-    assert weights(refit)[SUBJECT] == weights(refit_2)[SUBJECT]
+    assert choices[0, subject] == choices_2[0, subject]
+    assert weights(refit)[subject] == weights(refit_2)[subject]
 
 
-def test_strict_canary_test_logits_do_not_move_by_a_bit(triplets):
-    (folders, _, refit), (folders_2, _, refit_2) = triplets["true"], triplets["labels"]
+@pytest.mark.parametrize("case", **{**scrambles, "argvalues": [case for case in CASES if case[1] == "labels"]})
+def test_strict_canary_test_logits_do_not_move_by_a_bit(searches, case):
+    inner, _, subject = case
+    (folders, _, refit), (folders_2, _, refit_2) = searches(inner), searches(*case)
     for trial in folders:
-        assert said(folders[trial], SUBJECT).equals(said(folders_2[trial], SUBJECT))
-    assert said(refit, SUBJECT).equals(said(refit_2, SUBJECT))
+        assert said(folders[trial], subject).equals(said(folders_2[trial], subject))
+    assert said(refit, subject).equals(said(refit_2, subject))
 
 
-@pytest.mark.parametrize("scrambled", ["labels", "pictures"])
-def test_the_canary_can_die(triplets, scrambled):
+@pytest.mark.parametrize("case", **scrambles)
+def test_the_canary_can_die(searches, case):
     """Other folds do train on the scrambled subject, so they must move: else the tests above prove nothing."""
-    (folders, _, _), (folders_2, _, _) = triplets["true"], triplets[scrambled]
+    (folders, _, _), (folders_2, _, _) = searches(case[0]), searches(*case)
     moved = [fold for fold in weights(folders[0]) if weights(folders[0])[fold] != weights(folders_2[0])[fold]]
     assert len(moved) > len(weights(folders[0])) / 2
 
@@ -186,8 +207,9 @@ def test_null_honest_selection_finds_nothing_where_nothing_is(monkeypatch, tmp_p
     assert above <= 1
 
 
-def test_signal_is_found(triplets):
+@pytest.mark.parametrize("inner", [1, 3])
+def test_signal_is_found(searches, inner):
     """The same machinery does find what is there."""
-    rows = selection.last(triplets["true"][2]).rows
+    rows = selection.last(searches(inner)[2]).rows
     counts = metrics.confusion(rows["label"].to_numpy(), rows["prediction"].to_numpy(), 3)
     assert metrics.uf1(counts) > 0.6
