@@ -9,7 +9,7 @@ after every fold but the last; dividing `ALPHA` by their number pays for the rep
 trial exactly as good as the incumbent is dropped in at most a fifth of studies. Of a spread that two or three folds
 show little is known, so it is drawn towards the spread of the finished trials' gaps, which counts as `PRIOR` more folds
 (the moderated t of Smyth 2004, Stat Appl Genet Mol Biol 3:3). The constants were chosen by
-`tests/benchmarks/racing.py`; its table is `reports/racing.md`.
+`tests/benchmarks/racing.py`; its table is `reports/racing.md`, which also says why no look is taken within a fold.
 """
 
 from __future__ import annotations
