@@ -17,8 +17,8 @@ def words(trials, *more):
     return ("search", "small.py", "--task", "specks-3", "--trials", trials, "--json", *more)
 
 
-def disturbed(found, place, kills, rng, most, start):
-    """Run a search to its end under kills, at least one fold after another between them; what was killed, in order.
+def disturbed(found, place, kills, rng, folds, start):
+    """Run a search of at least so many folds to its end under kills, spread over its folds; what was killed, in order.
 
     A fold that has died twice is left alone until it is on record: three deaths end a trial, which is meant.
     """
@@ -28,13 +28,14 @@ def disturbed(found, place, kills, rng, most, start):
         return driver.poll() is not None
 
     while True:
-        target = crowd.finished(folder) + int(rng.integers(1, most + 1))
+        left = max(1, (folds - crowd.finished(folder)) // (kills - len(done) + 1))
+        target = crowd.finished(folder) + int(rng.integers(1, left + 1))
         while not over() and crowd.finished(folder) < target:
             time.sleep(0.02)
             folder = crowd.study_folder(place)
         if over():
             return done, crowd.answer(driver)
-        time.sleep(rng.uniform(0, 1.0))
+        time.sleep(rng.uniform(0, min(1.0, left / 4)))
         if len(done) == kills or twice_dead(folder) or not (victims := list(crowd.workers(place))):
             continue
         what = str(rng.choice(["worker", "driver", "node"]))
@@ -65,8 +66,7 @@ def test_a_search_survives(place, tmp_path_factory, monkeypatch, request, sample
     began = time.monotonic()
     with crowd.cluster(monkeypatch, NODE, NODE) as found:
         said = words(trials, "--sampler", sampler, "--address", found.address)
-        most = max(1, folds // (kills + 1))
-        killed, answer = disturbed(found, place, kills, rng, most, lambda *more: crowd.command(*said, *more))
+        killed, answer = disturbed(found, place, kills, rng, folds, lambda *more: crowd.command(*said, *more))
     print(f"\n{sampler}: {killed.count('worker')} workers, {killed.count('driver')} drivers, ", end="")
     print(f"{killed.count('node')} nodes killed in {time.monotonic() - began:.0f} s")
     assert len(killed) == kills, "the search was over before"
