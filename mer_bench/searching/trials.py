@@ -160,7 +160,12 @@ def _trained(study: Study, number: int, training: Training) -> Finished:
         if study.racing or isinstance(error, Edited):
             raise
         cache.write_text(folder(study, number) / ERROR, traceback.format_exc())
-        return Finished(training, {}, "", 0.0, diverged=f"{type(error).__name__}: {error}")
+        return Finished(training, {}, "", 0.0, diverged=told(error))
+
+
+def told(error: BaseException) -> str:
+    """An error in one line: its kind, and the first line of what it says if it says anything."""
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def _place(study: Study, number: int, place: int) -> Path:

@@ -70,8 +70,7 @@ def _attempt(study: Study, number: int, place: int, worker: str) -> trials.FoldR
         return trials.run_fold(study, number, place, worker)
     except (Exception, SystemExit) as error:
         cache.write_text(trials.folder(study, number) / "error.txt", traceback.format_exc())
-        said = str(error).strip().splitlines()[:1]
-        trials.close(study, number, trials.FAIL, ": ".join([type(error).__name__, *said]))
+        trials.close(study, number, trials.FAIL, trials.told(error))
         return None
 
 

@@ -1,6 +1,7 @@
 """Clusters of this machine: nodes that die and join, devices, data prepared once a node, folds of a plain run."""
 
 import json
+import shutil
 
 import crowd
 import numpy as np
@@ -81,7 +82,9 @@ def test_a_folder_that_nodes_do_not_share_is_told_before_anything_is_trained(pla
         cluster.check_shared(place)
         with pytest.raises(MerBenchError, match="is not seen on"):
             cluster.check_shared(place / "elsewhere")
-        monkeypatch.setattr(provenance, "HERE", place)
+        edited = shutil.copytree(provenance.HERE, place / "mer_bench")
+        (edited / "splits.py").write_text("x = 1")
+        monkeypatch.setattr(provenance, "HERE", edited)
         with pytest.raises(MerBenchError, match="would train by another mer-bench"):
             cluster.check_shared(place)
 
