@@ -10,7 +10,7 @@ from mer_bench.reports import reading
 
 def test_the_committed_file_is_up_to_date():
     current = overview.FILE.read_text(encoding="utf-8") == overview.text()
-    assert current, "run `python -m mer_bench.overview` and commit baselines/README.md"
+    assert current, "run `python -m mer_bench.answering.overview` and commit baselines/README.md"
 
 
 def test_every_method_has_its_row_and_every_rule_is_a_known_one():
