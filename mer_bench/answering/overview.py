@@ -4,7 +4,8 @@
     Paper ─► title, licence, printed numbers with rule  ├─► one row a method ─► baselines/README.md
     reports/leaderboard.csv ─► numbers found, by rule   ┘
 
-`python -m mer_bench.answering.overview` writes the file; a test compares it. Nothing is computed that a run did not record.
+`python -m mer_bench.answering.overview` writes the file; a test compares it. Nothing is computed that a run did not
+record.
 """
 
 from __future__ import annotations
