@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 SIDES = ("", "L", "R", "A", "A/L", "A/R")
@@ -73,15 +73,6 @@ def parse(text: str) -> Facs:
     if _nested(text):
         unread.append("alternatives of combinations")
     return Facs(tuple(units), unsure, tuple(unread))
-
-
-def render(units: Sequence[ActionUnit]) -> str:
-    """Units as a string that `parse` reads back."""
-    choices: dict[int, list[str]] = {}
-    for unit in units:
-        choices.setdefault(unit.choice, []).append(f"{unit.side}{unit.number}{unit.intensity}")
-    parts = [" or ".join(names) for names in choices.values()]
-    return "+".join(f"({part})" if " or " in part and len(parts) > 1 else part for part in parts)
 
 
 def _tokens(text: str) -> Iterator[tuple[str, re.Match[str]]]:

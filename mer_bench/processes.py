@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Protocol, TypeVar
 
@@ -160,15 +161,20 @@ def _begin(environment: Mapping[str, str], prepare: Callable[[], object] | None)
     """What each process does first: the one it is forked from knows the environment of its own start alone."""
     os.environ.clear()
     os.environ.update(environment)
-    threading.Thread(target=_end_with_its_starter, daemon=True).start()
+    end_with_starter()
     if prepare:
         prepare()
 
 
-def _end_with_its_starter() -> None:
-    """End this process when the one that started it is gone: killed, it can tell nobody, and work would be awaited."""
-    starter = parent_process()
-    assert starter is not None
+def end_with_starter() -> None:
+    """Let this process end when the one that started it is gone: killed, it can tell nobody.
+
+    A call that never lets go of the interpreter delays it until that call returns.
+    """
+    threading.Thread(target=_ended_with, args=(parent_process(),), daemon=True).start()
+
+
+def _ended_with(starter: BaseProcess) -> None:
     starter.join()
     os._exit(1)
 

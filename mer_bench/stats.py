@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from mer_bench import metrics
-from mer_bench.bootstrap import Interval
 from mer_bench.contracts import MerBenchError
 from mer_bench.metrics import Absent
 
@@ -55,11 +54,6 @@ def chance_band(
     scores = _shuffled(truth, guesses, num_classes, shuffles, np.random.default_rng(seed))
     low, high = np.quantile(scores, [0.025, 0.975])
     return float(low), float(high)
-
-
-def above_chance(interval: Interval, chance: float) -> bool:
-    """Whether the lower end of the interval lies above chance."""
-    return interval.low > chance
 
 
 def mean_sd(values: Sequence[float] | np.ndarray) -> tuple[float, float]:

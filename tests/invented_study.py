@@ -149,7 +149,11 @@ def on_record(study, done=True, trials_asked=None, **asked):
     what = {"sampler": study.sampler, "seed": study.seed, "racing": study.racing, "inner_folds": 1, "pinned": {}}
     what |= {"published": published, "scale": "task", "space": "6620a180", "device": "cpu", **asked}
     run_id = "ab" * 16
-    runs = {"sought": {"run_id": run_id, "done": done, "trials": trials_asked or study.trials}}
+    count = trials_asked or study.trials
+    typed = (
+        f"mer-bench search /home/somebody/tiny.py --task toy --trials {count} --sampler {study.sampler} --device cpu"
+    )
+    runs = {"sought": {"run_id": run_id, "done": done, "trials": count, "command": typed}}
     study.folder.mkdir(parents=True, exist_ok=True)
     (study.folder / "study.json").write_text(json.dumps({"question": what, "runs": runs}))
     return run_id

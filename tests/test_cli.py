@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import toy
@@ -118,6 +119,18 @@ def test_json_of_a_finished_run_has_the_promised_shape(tmp_path):
     assert {"uf1", "uar", "accuracy", "uf1_interval", "per_corpus"} <= set(rule)
     low, high = rule["uf1_interval"]
     assert low <= rule["uf1"] <= high
+
+
+@pytest.mark.parametrize("done", [7, 8])
+def test_a_partial_number_is_shown_and_leaves_with_1(done, capsys):
+    result = SimpleNamespace(folds_done=done, folds_total=8, notes=("PARTIAL: without synth/01.",))
+    try:
+        cli._whole(SimpleNamespace(result=result))
+        code = 0
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == (done < 8)
+    assert ("7 of 8 folds: PARTIAL: without synth/01." in capsys.readouterr().err) == (done < 8)
 
 
 BROKEN = {

@@ -12,6 +12,15 @@ from mer_bench.facs import ActionUnit as Au
 UNITS = st.builds(Au, st.integers(0, 99), st.sampled_from(facs.SIDES), st.sampled_from(facs.INTENSITIES))
 
 
+def render(units):
+    """Units as a string that `parse` reads back."""
+    choices = {}
+    for unit in units:
+        choices.setdefault(unit.choice, []).append(f"{unit.side}{unit.number}{unit.intensity}")
+    parts = [" or ".join(names) for names in choices.values()]
+    return "+".join(f"({part})" if " or " in part and len(parts) > 1 else part for part in parts)
+
+
 @pytest.mark.parametrize(
     ("text", "units"),
     [
@@ -62,7 +71,7 @@ def test_what_is_no_code_is_told(text, numbers, unread):
 @given(st.lists(st.lists(UNITS, min_size=1, max_size=3), max_size=5))
 def test_what_is_written_is_read_back(choices):
     units = [Au(u.number, u.side, u.intensity, choice) for choice, part in enumerate(choices) for u in part]
-    assert facs.parse(facs.render(units)) == facs.Facs(tuple(units))
+    assert facs.parse(render(units)) == facs.Facs(tuple(units))
 
 
 @given(st.text(alphabet="0123456789LRABE+/()? or,refAU", max_size=30))
@@ -84,4 +93,4 @@ def test_any_text_is_read(text):
     assert all(0 <= u.number <= 99 and u.side in facs.SIDES and u.intensity in facs.INTENSITIES for u in found.units)
     choices = [unit.choice for unit in found.units]
     assert choices == sorted(choices) and set(choices) == set(range(len(set(choices))))
-    assert facs.parse(facs.render(found.units)).units == found.units
+    assert facs.parse(render(found.units)).units == found.units

@@ -1,6 +1,7 @@
 """Finalists: who they are, how one is chosen over seeds, and that the held-out subject has no say in either."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ from sklearn.metrics import confusion_matrix, f1_score, log_loss
 from test_canary import SUBJECT, study, tried
 
 from mer_bench import predictions, selection
+from mer_bench.contracts import MerBenchError
 from mer_bench.searching import finals, studies
 from mer_bench.searching.finals import Finals
 from mer_bench.searching.space import draw
@@ -264,3 +266,10 @@ def test_the_pooled_counts_are_the_confusion_of_the_rows(done):
     hits, sums = np.diag(counts), counts.sum(0) + counts.sum(1)
     f1 = np.divide(2 * hits, sums, out=np.zeros(3), where=sums > 0)
     assert finals.averaged_uf1(rows, {SUBJECT: choice}) == pytest.approx(f1.mean())
+
+
+def test_what_another_machine_kept_to_itself_is_told(tmp_path, monkeypatch):
+    training = SimpleNamespace(setting=SimpleNamespace(recipe=None), device="cpu", fold="toy/01")
+    monkeypatch.setattr(loso, "_keep", lambda job: job[1].fold)
+    with pytest.raises(MerBenchError, match="was trained but is not there; work in a folder that all nodes share"):
+        loso.keep([(tmp_path / "seed-1", training)])

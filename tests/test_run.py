@@ -125,7 +125,7 @@ def test_a_stopped_run_goes_on_from_its_folds_when_asked_again(place, spied, mon
     (note,) = again.result.notes
     assert note.endswith("of 16 trainings are of an earlier command that was stopped; the time is without them.")
     assert whole.result.notes == () and again.result.rules == whole.result.rules
-    assert [p.name for p in (place / "mlruns/tables/unfinished").iterdir()] == []
+    assert not [p.name for p in (place / "mlruns/tables/unfinished").iterdir() if p.suffix != ".lock"]
 
 
 def test_edited_sources_or_another_question_go_on_with_nothing(place, spied, monkeypatch):

@@ -119,8 +119,8 @@ def test_the_book_says_what_is_searched_and_how_to_ask_again(search, place):
     (entry,) = [run for run in book.runs.values() if run["run_id"] == answer.run_id]
     model = place / "tiny.py"
     assert entry["command"] == (
-        f"mer-bench search {model} --task toy --trials 2 --sampler qmc --rules nested-no-refit --set epochs=2 "
-        "--no-refit"
+        f"mer-bench search {model} --task toy --trials 2 --sampler qmc --rules nested-no-refit --device cpu "
+        "--set epochs=2 --no-refit"
     )
     assert Book.read(place) is None
 
@@ -139,7 +139,8 @@ def test_the_command_asks_for_the_same_again(search, place, monkeypatch):
     caught = {}
     monkeypatch.setattr(commands, "search", lambda *args, **more: caught.update(more, args=args))
     monkeypatch.setattr(commands, "study_page", lambda answer: "page")
-    monkeypatch.setattr("mer_bench.door.cli._show", lambda *args: None)
+    for name in ("_show", "_whole"):
+        monkeypatch.setattr(f"mer_bench.door.cli.{name}", lambda *args: None)
     assert CliRunner().invoke(app, shlex.split(line)[1:], catch_exceptions=False).exit_code == 0
     assert caught["args"] == ("m.py", "toy") or (caught["model"], caught["task"]) == ("m.py", "toy")
     expected = {**options, "trials": 7, "space": "s.py", "scale": "paper", "rules": ("nested",)}

@@ -3,7 +3,6 @@ import pytest
 from sklearn.metrics import f1_score
 
 from mer_bench import stats
-from mer_bench.bootstrap import Interval
 from mer_bench.contracts import MerBenchError
 
 
@@ -33,11 +32,6 @@ def test_chance_of_a_part_needs_the_zero_convention():
     with pytest.raises(MerBenchError, match="class 2 has no true clip"):
         stats.chance(labels, predictions, 3, seed=0)
     assert 0 < stats.chance(labels, predictions, 3, seed=0, absent="zero") < 2 / 3
-
-
-def test_above_chance_is_about_the_lower_end():
-    assert stats.above_chance(Interval(0.34, 0.5), 0.33)
-    assert not stats.above_chance(Interval(0.33, 0.5), 0.33)
 
 
 def test_mean_and_sd_over_seeds():

@@ -229,22 +229,20 @@ def test_the_band_holds_95_of_100_shuffles(whole):
     assert accounts.chance_band(replace(score, by_subject={})) is None
 
 
-def test_what_to_type_is_the_question_again(ledger):
-    asked = {**ledger.question, "sampler": "qmc", "seed": 3, "racing": True, "inner_folds": 3, "scale": "paper"}
-    asked |= {"pinned": {"epochs": 5, "schedule": "one cycle"}, "trial_timeout": 600.0}
-    for one in (ledger, replace(ledger, question=asked), replace(ledger, done=False, task="a>b")):
-        for _, line in particulars.commands(one):
-            words = shlex.split(line)
-            if words[:2] == ["mer-bench", "search"]:
-                context = typer.main.get_command(cli.app).commands["search"].make_context("search", words[2:])
-                given, question = context.params, one.question
-                assert given["trials"] in (12, 24) and given["sampler"] == question["sampler"]
-                assert given["seed"] == question["seed"] and given["inner_folds"] == question["inner_folds"]
-                assert given["race"] in (None, question["racing"]) and given["scale"] == question["scale"]
-                settings = cli.parse_settings(list(given["settings"] or []))
-                assert settings == question["pinned"]
-    again = [line for _, line in particulars.commands(replace(ledger, question=asked)) if " search " in line]
-    assert again and all("--race" in line for line in again)
+def test_what_to_type_is_what_was_typed_again(ledger):
+    typed = (
+        "mer-bench search /home/somebody/tiny.py --task toy --trials 12 --rules nested --space 'my space.py' --top 2"
+    )
+    own = replace(ledger, command=typed, model="tiny.py")
+    lines = [shlex.split(line) for _, line in particulars.commands(own) if " search " in line]
+    words = [*shlex.split(typed)[:2], "tiny.py", *shlex.split(typed)[3:]]
+    more = [word if word != "12" else "24" for word in words]
+    assert lines == [words, more], "as typed, but no path of the person who did"
+    (resumed,) = [line for _, line in particulars.commands(replace(own, done=False)) if " search " in line]
+    assert shlex.split(resumed) == [*words, "--resume"]
+    assert not [line for _, line in particulars.commands(replace(own, command="")) if " search " in line]
+    context = typer.main.get_command(cli.app).commands["search"].make_context("search", words[2:])
+    assert (context.params["top"], context.params["space"]) == (2, "my space.py")
 
 
 def test_tables_of_what_was_searched_and_chosen(whole, ledger):

@@ -102,14 +102,20 @@ def test_a_trial_whose_folds_all_diverge_has_failed_with_the_reason(study):
     assert end.state == trials.FAIL and "lower lr=1e" in end.reason and end.inner_uf1 == 0
 
 
-def test_a_fold_that_kills_its_worker_again_and_again_ends_the_trial(study):
-    question = study()
-    trials.propose(question, 0, question.space.default())
-    note = trials.folder(question, 0) / "folds" / "000.begun"
-    note.parent.mkdir(parents=True)
-    note.write_text("me\n" * trials.DEATHS)
-    with pytest.raises(MerBenchError, match=f"died 3 times in fold {question.folds[0]}"):
-        trials.run_fold(question, 0, 0, "me")
+def test_a_fold_that_kills_its_worker_again_and_again_is_lost_and_in_a_race_ends_the_trial(study):
+    for racing in (False, True):
+        question = study(f"racing-{racing}", racing=racing)
+        trials.propose(question, 0, question.space.default())
+        note = trials.folder(question, 0) / "folds" / "000.begun"
+        note.parent.mkdir(parents=True)
+        note.write_text("me\n" * trials.DEATHS)
+        reason = f"the worker died 3 times in fold {question.folds[0]}"
+        if racing:
+            with pytest.raises(MerBenchError, match=reason):
+                trials.run_fold(question, 0, 0, "me")
+        else:
+            assert trials.run_fold(question, 0, 0, "me").diverged.startswith(reason)
+            assert trials.run_fold(question, 0, 1, "me").loss is not None, "other folds keep the trial"
 
 
 def test_of_two_workers_one_has_a_fold_and_it_is_trained_once(study):

@@ -51,6 +51,20 @@ def test_without_racing_an_error_loses_its_fold_alone_and_a_trial_of_nothing_els
     assert "Traceback" in (trials.folder(study, 0) / "error.txt").read_text()
 
 
+def test_a_method_edited_meanwhile_ends_no_trial_and_stops_the_search(place, monkeypatch):
+    study, told = crowd.study(place, 2, code="of another file"), []
+    trials.propose(study, 0, {"lr": 0.01, "hidden": 4, "ill": "no"})
+    monkeypatch.setattr("ray.tune.report", told.append)
+    tune.trainable({"trial_number": 0, "place": tune.ALL, "worker": "me"}, study)
+    assert len(told) == 1 and "small.py was edited while it is trained; put it back" in told[0]["edited"]
+    control = tune.Control(study, told.append, None)
+    assert control.next() == 0
+    control.edited = told[0]["edited"]
+    control.end(0)
+    assert control.over and control.next() is None and control.spare() is None
+    assert trials.ended(study, 0) is None and len(told) == 1, "it goes on when the file is put back"
+
+
 def test_a_model_that_gives_nan_is_on_record(place):
     study = crowd.study(place, 1)
     trials.propose(study, 0, {"lr": 0.01, "hidden": 4, "ill": "nan"})

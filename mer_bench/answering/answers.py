@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,18 +160,18 @@ def result(
         latency=found.cost.latency,
         paper=asdict(paper) if paper else None,
         evidence=evidence.Evidence(found.curves, found.trials, found.choices, found.costed),
-        notes=(*_notes(found, study, ready.seeds), *found.notes),
+        notes=(*_notes(found, study, ready.seeds, set(chosen)), *found.notes),
     )
 
 
-def _notes(found: Found, study: Study | None, seeds: int) -> list[str]:
-    """Folds that diverged: without any answer, or in the refit alone, where the fold's choice speaks as it was."""
+def _notes(found: Found, study: Study | None, seeds: int, shown: Collection[str]) -> list[str]:
+    """Folds that diverged: without any answer, or in a shown rule's refit, where the fold's choice speaks as it was."""
     said = []
     if found.lost:
         why = next(iter(found.lost.values()))
         said.append(f"PARTIAL: without {prose.listed(sorted(found.lost))}, whose training diverged ({why}).")
     for rule, choices in found.choices.items():
-        if study and (lost := diverged(study, rule, choices, seeds)):
+        if study and rule in shown and (lost := diverged(study, rule, choices, seeds)):
             said.append(f"The refit of {rule} diverged in {prose.listed(lost)}: there its choice speaks without refit.")
     return said
 

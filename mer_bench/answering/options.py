@@ -83,14 +83,7 @@ class Options:
             "--device": ready.device,
             "--trial-timeout": None if self.trial_timeout is None else f"{self.trial_timeout:g}",
         }
-        usual = {
-            "--sampler": "tpe",
-            "--seed": 0,
-            "--scale": "task",
-            "--seeds": 1,
-            "--inner-folds": 1,
-            "--device": "cpu",
-        }
+        usual = {"--sampler": "tpe", "--seed": 0, "--scale": "task", "--seeds": 1, "--inner-folds": 1}
         for option, value in given.items():
             if value not in (None, "", usual.get(option)):
                 words += [option, str(value)]

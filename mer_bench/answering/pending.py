@@ -37,8 +37,6 @@ def place(folder: Path, asked: Mapping[str, Any]) -> Iterator[Path]:
             if mine:
                 with suppress(OSError):
                     here.rmdir()  # nothing was kept
-                if not here.exists():
-                    here.with_name(f".{here.name}.lock").unlink()
 
 
 @contextmanager

@@ -66,6 +66,7 @@ def run(question: dict[str, Any], as_json: Json = False) -> None:
     with progress() as tick:
         answer = commands.run(**question, tick=tick)
     _show(answer, as_json)
+    _whole(answer)
 
 
 @app.command()
@@ -78,6 +79,7 @@ def search(question: dict[str, Any], as_json: Json = False) -> None:
         answer = commands.search(**question, tick=tick)
     _show(answer, as_json)
     print(commands.study_page(answer), file=sys.stderr)
+    _whole(answer)
 
 
 @app.command()
@@ -187,6 +189,13 @@ def _show(answer: Answer, as_json: bool) -> None:
         typer.echo(json.dumps(answer.as_json(), allow_nan=False))
     else:
         _tables([answer])
+
+
+def _whole(answer: Answer) -> None:
+    """Leave with 1 if folds are missing: the number stands on record as partial, but the work is not complete."""
+    result = answer.result
+    if result.folds_done < result.folds_total:
+        _stop(f"{result.folds_done} of {result.folds_total} folds: {' '.join(result.notes)}", 1)
 
 
 def _tables(answers: list[Answer]) -> None:

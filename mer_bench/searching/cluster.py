@@ -72,11 +72,13 @@ class Cluster:
         """`work` over items on the cluster, as they are done; one that dies with its worker is done again.
 
         Raises:
-            MerBenchError: workers died again and again; or what `work` raises.
+            MerBenchError: workers died again and again, or a node has another mer-bench; or what `work` raises.
         """
         if not items:
             return
         with joined(self):
+            if self.address:
+                check_harness()
             import ray
             from ray.exceptions import RayError, RayTaskError
 
@@ -128,31 +130,40 @@ def joined(cluster: Cluster) -> Iterator[None]:
 
 
 def check_shared(folder: Path) -> None:
-    """Ask every node whether it sees a folder that this process sees, and trains by the same harness.
+    """Ask every node whether it sees a folder that this process sees.
 
     Raises:
         MerBenchError: one does not.
     """
+    blind = [node for node, sees in _asked(os.path.isdir, str(folder)) if not sees]
+    if blind:
+        cure = "start the search in a folder that all nodes share"
+        raise MerBenchError(f"{folder} is not seen on {', '.join(sorted(blind))}; {cure}")
+
+
+def check_harness() -> None:
+    """Ask every node whether it trains by the same harness as this process.
+
+    Raises:
+        MerBenchError: one does not.
+    """
+    other = [node for node, harness in _asked(provenance.harness) if harness != provenance.harness()]
+    if other:
+        cure = "install this one there: folds of two harnesses make no number"
+        raise MerBenchError(f"{', '.join(sorted(other))} would train by another mer-bench; {cure}")
+
+
+def _asked(work: Callable[..., Any], *about: str) -> list[tuple[str, Any]]:
+    """(name of a node, what `work` says there), for every node that trains."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     nodes = {n["NodeID"]: n["NodeName"] for n in known if n["Alive"] and n["Resources"].get("CPU")}
-
-    def ask(work: Callable[..., Any], *about: str) -> list[tuple[str, Any]]:
-        remote = ray.remote(num_cpus=0)(work)
-        on = {n: remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n, soft=True)) for n in nodes}
-        asked = {n: there.remote(*about) for n, there in on.items()}
-        return [(nodes[n], ray.get(answer)) for n, answer in asked.items()]
-
-    blind = [node for node, sees in ask(os.path.isdir, str(folder)) if not sees]
-    if blind:
-        cure = "start the search in a folder that all nodes share"
-        raise MerBenchError(f"{folder} is not seen on {', '.join(sorted(blind))}; {cure}")
-    other = [node for node, harness in ask(provenance.harness) if harness != provenance.harness()]
-    if other:
-        cure = "install this one there: trials of two harnesses make no study"
-        raise MerBenchError(f"{', '.join(sorted(other))} would train by another mer-bench; {cure}")
+    remote = ray.remote(num_cpus=0)(work)
+    on = {n: remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n, soft=True)) for n in nodes}
+    answers = {n: there.remote(*about) for n, there in on.items()}
+    return [(nodes[n], ray.get(answer)) for n, answer in answers.items()]
 
 
 def _start(cluster: Cluster) -> None:

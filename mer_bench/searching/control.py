@@ -39,6 +39,9 @@ class Control:
         study: what is searched.
         on_end: called as each trial ends.
         budget: seconds after which no more trials start, None for no limit.
+
+    Attributes:
+        edited: what a worker says whose method's file was edited; then nothing more starts and no trial is ended.
     """
 
     def __init__(self, study: Study, on_end: Callable[[Ended], None], budget: float | None) -> None:
@@ -48,6 +51,7 @@ class Control:
         self._losses: dict[int, dict[int, float]] = {}
         self._whole: dict[int, dict[int, float]] = {}
         self._errors: list[str] = []
+        self.edited = ""
         for end in trials.everything(study):
             if end.state == trials.COMPLETE:
                 self._whole[end.number] = trials.losses(study, end.number)
@@ -65,13 +69,18 @@ class Control:
         return last[-1] if len(last) == SAME_ERROR and len(alike) == 1 and last[-1] else ""
 
     @property
+    def over(self) -> bool:
+        """Whether nothing more may start, whatever is left."""
+        return bool(self.broken or self.edited)
+
+    @property
     def idle(self) -> bool:
         """Whether no worker has anything."""
         return not any(trial.workers for trial in self._under_way.values())
 
     def next(self) -> int | None:
         """The number of the next trial, None if there is none."""
-        asked = None if self.out_of_time or self.broken else self._proposer.next()
+        asked = None if self.out_of_time or self.over else self._proposer.next()
         if asked is None:
             return None
         self._under_way[asked[0]] = UnderWay()
@@ -83,7 +92,7 @@ class Control:
         Its own worker is at one of them, and finds this one taken when it comes to it, or was there first.
         """
         places = range(len(self._study.folds))
-        trying = {n: t for n, t in self._under_way.items() if t.workers and not (t.ended or t.dropped or self.broken)}
+        trying = {n: t for n, t in self._under_way.items() if t.workers and not (t.ended or t.dropped or self.over)}
         left = {n: [place for place in places if place not in t.taken] for n, t in trying.items()}
         number = max(left, key=lambda n: (len(left[n]), -n), default=None)
         if number is None or len(left[number]) < 2:
@@ -118,6 +127,8 @@ class Control:
         """A worker is done with a trial, which ends with its last one at most, or died for good, for `reason`."""
         trial = self._under_way[number]
         trial.workers -= 1
+        if self.edited:
+            return  # it goes on when the file is put back
         if trial.ended:
             trials.finish(self._study, number)
             return

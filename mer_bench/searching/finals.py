@@ -98,6 +98,7 @@ def train(
         for seed in finals.further
         for trial, fold in sorted(pairs)
     ]
+    trials.forget_attempts(study)
     loso.keep(jobs, workers=workers, tick=tick)
 
 

@@ -59,6 +59,7 @@ class Ledger:
         asked: how many were asked for.
         done: whether the newest run of it is finished.
         runs: ids of its runs.
+        command: what was typed for the run of most trials; empty where that is not on record.
         finished: its newest finished run, None while there is none.
         journal: Optuna's, if there is a folder.
     """
@@ -73,6 +74,7 @@ class Ledger:
     asked: int
     done: bool
     runs: tuple[str, ...] = ()
+    command: str = ""
     finished: Finished | None = None
     journal: Path | None = None
 
@@ -140,7 +142,7 @@ def of_result(found: Finished) -> Ledger:
     name = f"{result.model.replace(':', '-')}-{result.task}-{found.run_id[:8]}"
     asked, total = result.trials or len(tried), result.folds_total
     return Ledger(
-        name, result.model, result.task, result.question, (), total, tried, asked, True, (found.run_id,), found
+        name, result.model, result.task, result.question, (), total, tried, asked, True, (found.run_id,), finished=found
     )
 
 

@@ -1,4 +1,4 @@
-"""What a study was asked, what it ran on, and what to type to go on with it, from its recorded question."""
+"""What a study was asked, what it ran on, and what to type to go on with it, from its record."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 from mer_bench.reports.prose import duration
 from mer_bench.searching.ledger import Ledger
-from mer_bench.searching.space import STRICT
 
 
 def commands(ledger: Ledger) -> list[tuple[str, str]]:
-    """(why, what to type), from the recorded question."""
+    """(why, what to type)."""
     if not ledger.task:
         return []
-    again, journal = _search(ledger, ledger.asked), f"mlruns/tables/{ledger.name}/optuna.log"
-    found = [] if ledger.done else [("Go on with it, if it is not running", f"{again} --resume")]
-    found += [("Ask it again: answers from the record", again)] if ledger.done else []
-    more = "Add as many trials again; the first stay as they are"
-    found += [(more, _search(ledger, 2 * ledger.asked))] if ledger.done else []
+    journal, found = f"mlruns/tables/{ledger.name}/optuna.log", []
+    if ledger.command and not ledger.done:
+        found.append(("Go on with it, if it is not running", f"{_typed(ledger)} --resume"))
+    elif ledger.command:
+        found.append(("Ask it again: answers from the record", _typed(ledger)))
+        found.append(("Add as many trials again; the first stay as they are", _typed(ledger, 2 * ledger.asked)))
     if ledger.finished:
         run = ledger.finished.run_id[:12]
         found.append(("Train again what speaks, and compare clip by clip", f"mer-bench reproduce {run}"))
@@ -29,22 +29,12 @@ def commands(ledger: Ledger) -> list[tuple[str, str]]:
     return found
 
 
-def _search(ledger: Ledger, count: int) -> str:
-    asked, sampler = ledger.question, ledger.question.get("sampler", "tpe")
-    train, _, test = ledger.task.partition(">")
-    words = ["mer-bench", "search", ledger.model, *(["--train", train, "--test", test] if test else ["--task", train])]
-    words += ["--trials", str(count)]
-    words += ["--sampler", sampler] if sampler != "tpe" else []
-    words += ["--seed", str(asked["seed"])] if asked.get("seed") else []
-    words += ["--seeds", str(ledger.result.seeds)] if ledger.result and ledger.result.seeds > 1 else []
-    racing = asked.get("racing", False)
-    words += [] if racing == (sampler not in STRICT) else ["--race" if racing else "--no-race"]
-    words += ["--inner-folds", str(asked["inner_folds"])] if asked.get("inner_folds", 1) != 1 else []
-    words += ["--trial-timeout", f"{asked['trial_timeout']:g}s"] if asked.get("trial_timeout") else []
-    words += ["--scale", asked["scale"]] if asked.get("scale", "task") != "task" else []
-    words += ["--no-refit"] if ledger.result and not any(r in ledger.result.rules for r in ("nested", "shared")) else []
-    for name, value in sorted((asked.get("pinned") or {}).items()):
-        words += ["--set", f"{name}={value}"]
+def _typed(ledger: Ledger, trials: int | None = None) -> str:
+    """The recorded command, the model as the page calls it, with another number of trials if one is given."""
+    words = shlex.split(ledger.command)
+    words[words.index("search") + 1] = ledger.model
+    if trials is not None:
+        words[words.index("--trials") + 1] = str(trials)
     return shlex.join(words)
 
 

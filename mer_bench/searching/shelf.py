@@ -88,6 +88,7 @@ def _read(folder: Path, finished: Sequence[Finished]) -> Ledger:
         asked=runs[0]["trials"] if runs else len(trials),
         done=bool(runs) and bool(runs[0]["done"]) and newest is not None,
         runs=tuple(run["run_id"] for run in runs),
+        command=runs[0].get("command", "") if runs else "",
         finished=newest,
         journal=folder / "optuna.log",
     )

@@ -59,8 +59,11 @@ class Study:
 
     @property
     def strictness(self) -> str:
-        """`strict` if nothing that was proposed or dropped has seen any subject's labels, else `adaptive`."""
-        return "strict" if self.sampler in STRICT and not self.racing else "adaptive"
+        """`strict` if nothing that was proposed or dropped has seen any subject's labels, else `adaptive`.
+
+        A time limit takes a trial from all folds, and how long a fold takes may depend on its labels.
+        """
+        return "strict" if self.sampler in STRICT and not self.racing and self.timeout is None else "adaptive"
 
     def training(self, fold: str, values: Mapping[str, Any]) -> Training:
         """One fold's training of a proposal, validation subjects kept back."""

@@ -131,19 +131,24 @@ def prepare(study: Study, number: int) -> None:
 def run_fold(study: Study, number: int, place: int, worker: str = "") -> FoldRecord | None:
     """The fold at `place` in the study's fold order, trained unless it is on record; None if another worker has it.
 
+    A fold in which its worker died again and again is lost, as one that diverged is; in a race its trial ends.
+
     Raises:
-        MerBenchError: this worker died in it again and again, or the training cannot be done.
+        MerBenchError: this worker died in it again and again in a race, or the training cannot be done.
     """
     path = _place(study, number, place)
     if not (path / predictions.DONE).is_file():
         deaths = _claim(path.with_suffix(".begun"), worker)
         if deaths is None:
             return None
-        if deaths >= DEATHS:
-            raise MerBenchError(f"the worker died {deaths} times in fold {study.folds[place]}; is there memory enough?")
         given = values(study, number)
         assert given is not None
-        done = replace(_trained(study, number, study.training(study.folds[place], given)), state=None)
+        training = study.training(study.folds[place], given)
+        died = f"the worker died {deaths} times in fold {study.folds[place]}; is there memory enough?"
+        if deaths >= DEATHS and study.racing:
+            raise MerBenchError(died)
+        lost = Finished(training, {}, "", 0.0, diverged=died) if deaths >= DEATHS else None
+        done = replace(lost or _trained(study, number, training), state=None)
         _first_stands(path, lambda: loso.write(path, [done], {"trial": number}))
     return fold_record(path)
 
@@ -205,7 +210,7 @@ def forget_attempts(study: Study) -> None:
     """Forget who began what and when, because a new driver takes over; finished folds stay."""
     for note in (*study.folder.glob("trial-*/folds/*.begun"), *study.folder.glob("trial-*/began")):
         note.unlink(missing_ok=True)
-    for unfinished in study.folder.glob("trial-*/.writing-*"):
+    for unfinished in study.folder.glob("trial-*/**/.writing-*"):
         shutil.rmtree(unfinished, ignore_errors=True)
 
 

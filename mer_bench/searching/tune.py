@@ -30,10 +30,11 @@ from typing import Any
 from mer_bench.contracts import MerBenchError
 from mer_bench.pixels import cache
 from mer_bench.searching import trials
-from mer_bench.searching.cluster import RETRIES, Cluster, check_shared, joined
+from mer_bench.searching.cluster import RETRIES, Cluster, check_harness, check_shared, joined
 from mer_bench.searching.control import SAME_ERROR, Control
 from mer_bench.searching.studies import Study
 from mer_bench.searching.trials import Ended
+from mer_bench.training.fold import Edited
 
 ALL = -1
 """Place of no fold in particular: a worker is asked for a whole trial, or says that it is through."""
@@ -51,23 +52,38 @@ def trainable(config: dict[str, Any], study: Study) -> None:
         trials.prepare(study, number)
     with _limited(study, number):
         for place in range(len(study.folds)) if asked == ALL else [asked]:
-            done = _attempt(study, number, place, config["worker"])
+            try:
+                done = _attempt(study, number, place, config["worker"])
+            except Edited as error:
+                tune.report({**_nothing(number), "edited": str(error)})
+                return
             if done is not None:
                 # Ray ends a dropped trial by raising SystemExit from here: it must not be caught
-                tune.report({"number": number, "place": place, "loss": done.loss, "diverged": done.diverged})
-        trials.finish(study, number)
-    tune.report({"number": number, "place": ALL, "loss": None, "diverged": ""})
+                tune.report({**_nothing(number), "place": place, "loss": done.loss, "diverged": done.diverged})
+        if not study.racing:  # a race's driver may be dropping it at this moment, and closes its trials itself
+            trials.finish(study, number)
+    tune.report(_nothing(number))
+
+
+def _nothing(number: int) -> dict[str, Any]:
+    """What a worker reports of a trial when there is no news of any fold."""
+    return {"number": number, "place": ALL, "loss": None, "diverged": "", "edited": ""}
 
 
 def _attempt(study: Study, number: int, place: int, worker: str) -> trials.FoldRecord | None:
     """One fold; None if another worker has it or if the trial has ended, or ends here with an error.
 
     An error is on record and the study goes on; only a worker that dies is tried again, by Ray.
+
+    Raises:
+        Edited: the method's file is not what the study asks about; the trial stays open.
     """
     if trials.ended(study, number) is not None:
         return None
     try:
         return trials.run_fold(study, number, place, worker)
+    except Edited:
+        raise
     except (Exception, SystemExit) as error:
         cache.write_text(trials.folder(study, number) / "error.txt", traceback.format_exc())
         trials.close(study, number, trials.FAIL, trials.told(error))
@@ -116,7 +132,8 @@ def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budg
         budget: seconds after which no more trials start.
 
     Raises:
-        MerBenchError: no trial finished, or several in a row ended with the same error; that error is given.
+        MerBenchError: no trial finished, several in a row ended with the same error, which is given, or the method's
+            file was edited.
         KeyboardInterrupt: stopped; what is finished is on record.
     """
     control = Control(study, on_end, budget)
@@ -126,11 +143,14 @@ def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budg
         with joined(cluster):
             if cluster.address:
                 check_shared(study.folder)
+                check_harness()
             _run(study, cluster, control)
         ended = trials.everything(study)
+    if control.edited:
+        raise MerBenchError(control.edited)
     if control.broken:
         raise MerBenchError(f"{SAME_ERROR} trials in a row ended with the same error: {control.broken}")
-    if len(ended) < study.trials and not control.out_of_time:
+    if len(ended) < study.trials and not (control.out_of_time and control.idle):
         raise KeyboardInterrupt  # Ray takes Ctrl-C for itself and returns as if the study were done
     if not any(end.state == trials.COMPLETE for end in ended):
         raise MerBenchError(f"no trial finished: {next((e.reason for e in ended if e.reason), 'none was started')}")
@@ -204,6 +224,7 @@ def _adapters(control: Control) -> tuple[Any, Any, Any, Any]:
 
     class Race(Stays, FIFOScheduler):
         def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+            control.edited = control.edited or result["edited"]
             out = control.fold(result["number"], result["place"], result["loss"], result["diverged"])
             return str(TrialScheduler.STOP if out else TrialScheduler.CONTINUE)
 
@@ -219,7 +240,7 @@ def _adapters(control: Control) -> tuple[Any, Any, Any, Any]:
             return False
 
         def stop_all(self) -> bool:
-            return bool(control.broken)
+            return control.over
 
     return Proposals(), Race(), Watcher(), Broken()  # type: ignore[no-untyped-call]
 

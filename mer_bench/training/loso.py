@@ -126,12 +126,17 @@ def keep(jobs: Sequence[tuple[Path, Training]], *, workers: processes.Workers = 
     Args:
         jobs: places and what to train there.
         workers, tick: as in `run_pass`.
+
+    Raises:
+        MerBenchError: another machine trained one, and its place is not seen here.
     """
     missing = [job for job in jobs if not (job[0] / predictions.DONE).is_file()]
     ended = processes.spread(_keep, missing, _where([training for _, training in missing], workers), "training")
     for count, fold in enumerate(ended, len(jobs) - len(missing) + 1):
         if tick:
             tick(count, len(jobs), fold)
+    if lost := [place for place, _ in jobs if not (place / predictions.DONE).is_file()]:
+        raise MerBenchError(f"{lost[0]} was trained but is not there; work in a folder that all nodes share")
 
 
 def _keep(job: tuple[Path, Training]) -> str:

@@ -125,7 +125,8 @@ def _network(training: Training) -> tuple[float, float]:
 def _parts(training: Training) -> splits.Fold:
     data = fold.view_of(training.task, training.setting.view)
     count = training.inner_folds if training.validation else 0
-    return splits.inner(data.clips, training.fold, count, by=catalog.task(training.task).fold)[0]
+    asked = catalog.task(training.task)
+    return splits.inner(data.clips, training.fold, count, by=asked.fold, tested=asked.tested)[0]
 
 
 def _shared(parts: splits.Fold, share: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

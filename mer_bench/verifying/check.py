@@ -170,6 +170,7 @@ def _watched(model: str, seconds: float) -> Iterator[Finding]:
 def _work(model: str, pipe: Connection) -> None:
     """The other process: nothing that the file prints may reach the answer, and it leads a group that can be ended."""
     os.setsid()
+    processes.end_with_starter()
     sink = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(sink, stream)

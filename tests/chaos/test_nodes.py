@@ -80,13 +80,14 @@ def test_a_run_spreads_its_folds_over_nodes_and_says_the_same(place, monkeypatch
 def test_a_folder_that_nodes_do_not_share_is_told_before_anything_is_trained(place, monkeypatch):
     with crowd.cluster(monkeypatch, {"num_cpus": 1}) as found, cluster.joined(cluster.Cluster(None, found.address)):
         cluster.check_shared(place)
+        cluster.check_harness()
         with pytest.raises(MerBenchError, match="is not seen on"):
             cluster.check_shared(place / "elsewhere")
         edited = shutil.copytree(provenance.HERE, place / "mer_bench")
         (edited / "splits.py").write_text("x = 1")
         monkeypatch.setattr(provenance, "HERE", edited)
         with pytest.raises(MerBenchError, match="would train by another mer-bench"):
-            cluster.check_shared(place)
+            cluster.check_harness()
 
 
 def test_an_address_where_nothing_answers_is_an_error_in_one_line(place):
