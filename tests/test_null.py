@@ -1,29 +1,43 @@
-"""The null picture's script, on two small studies whose answers are noise."""
+"""The scripts that read two recorded studies: of the null, whose answers are noise, and of a race beside the whole."""
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import invented_study as inv
+import numpy as np
 import pytest
 import toy
 
-from mer_bench import selection
+from mer_bench import metrics, selection
+from mer_bench.contracts import MerBenchError
 from mer_bench.records import grading
 from mer_bench.searching import accounts, shelf, trials
 
 SIZES = (8,) * 5
 
 
+def loaded(name):
+    """A script of `benchmarks`, as a module."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("null", Path(__file__).parent / "benchmarks" / "null.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["null"] = module
-    spec.loader.exec_module(module)
-    yield module
+    yield loaded("null")
     del sys.modules["null"]
+
+
+@pytest.fixture
+def raced(script):
+    yield loaded("raced")
+    del sys.modules["raced"]
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +115,27 @@ def test_a_study_is_found_by_its_run(script, both, monkeypatch):
     again = script.studied(found.run_id[:8])
     assert again.result == strict.result and again.ledger == strict.ledger
     assert trials.COMPLETE in again.ledger.counts
+
+
+def test_a_race_beside_the_whole_study(script, raced, tmp_path, monkeypatch):
+    toy.install(monkeypatch, toy.corpus(signal=0, sizes=SIZES))
+    monkeypatch.setattr("mer_bench.predictions._flush", lambda path: None)
+    dropped, found = {2: (trials.PRUNED, 3, "worse than trial 0"), 4: (trials.PRUNED, 4, "worse than trial 0")}, []
+    for fates, racing in ((dropped, True), ({}, False)):
+        study, one = inv.recorded(tmp_path / str(racing), fates, SIZES, trials=5, sampler="qmc", racing=racing)
+        found.append(script.Studied(shelf.read(study.folder, [one]), one.result, study.folder))
+    assert raced.shared_folds(found[0].ledger, found[1].ledger) == (3 * 5 + 3 + 4,) * 2
+    text = raced.table(*found)
+    assert "| 3, 2, 0 | 88 | 88.0% |" in text and "| 5, 0, 0 | 100 | 100.0% |" in text
+    assert "oracle" not in text and inv.BANNER in text
+    other = replace(found[1].ledger, folds=tuple(reversed(found[1].ledger.folds)))
+    with pytest.raises(MerBenchError, match="in another order of folds"):
+        raced.shared_folds(found[0].ledger, other)
+
+
+def test_the_standard_error_is_that_of_subjects_drawn_anew(raced):
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 5, (12, 1, 3, 3))
+    drawn = [counts[rng.integers(0, 12, 12)].sum((0, 1)) for _ in range(2000)]
+    slow = np.std([metrics.uf1(table, "zero") for table in drawn])
+    assert raced.standard_error(counts) == pytest.approx(slow, rel=0.06)

@@ -95,14 +95,14 @@ def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict]) -> str:
     lines += [f"**{result.banner}**\n"] if result.banner else []
     lines += [
         about.strip() + "\n",
-        f"`tests/benchmarks/null.py`. `{result.model}` on `{result.task}`: {_size(strict)}.\n",
+        f"`tests/benchmarks/null.py`. `{result.model}` on `{result.task}`: {size(strict)}.\n",
     ]
     lines += ["| rule | UF1 [95 %] | chance [95 % of shuffles] | above chance |", "|---|---|---|---|"]
     for row in found.values():
         value = prose.number(row.value) + (f" {prose.bounds(row.low, row.high or 1.0)}" if row.low is not None else "")
         chance = prose.number(row.chance) + (f" {prose.bounds(*row.band)}" if row.band else "")
         lines.append(f"| {row.name} | {value} | {chance} | {where(row)} |")
-    lines += ["", f"The same space searched adaptively ({_size(adaptive)}), paired by subject:\n"]
+    lines += ["", f"The same space searched adaptively ({size(adaptive)}), paired by subject:\n"]
     lines += ["| rule | strict | adaptive | adaptive - strict [95 %] | p |", "|---|---|---|---|---|"]
     for rule in [rule for rule in result.rules if rule in other.rules and not selection.is_leaky(rule)]:
         ours, theirs = (grading.counts_of(side.rules[rule])[0] for side in (other, result))
@@ -113,7 +113,8 @@ def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _size(study: Studied) -> str:
+def size(study: Studied) -> str:
+    """What was searched, in a line."""
     result, seeds = study.result, study.ledger.question.get("seed", 0)
     sampler, commit = study.ledger.question.get("sampler", ""), str(result.versions.get("commit", ""))[:7]
     made = f", commit {commit}" if commit else ""
