@@ -14,7 +14,8 @@ LONGEST = (
     "test_spaces", "test_server",
 )  # fmt: skip
 
-# two processes share the tests, and each library in them would start as many threads as there are cores
+# three processes share the tests (two leave a tenth of two cores idle), and each library in them would start as many
+# threads as there are cores
 processes.calm()
 # Ray's workers give way to everything else by default; beside other tests they would stand still
 os.environ.setdefault("RAY_worker_niceness", "0")
