@@ -100,11 +100,11 @@ def _search(sizes: Counts, printed: Mapping[str, Window]) -> Table:
 def _guessed(sizes: Counts, printed: Mapping[str, Window]) -> Iterator[np.ndarray]:
     """Hits (M, K) about as many as a UF1 alone suggests: most such numbers are true of some, so not all are tried.
 
-    With a UAR or an accuracy beside it, `_hits` tries few.
+    With a UAR or an accuracy beside it, or of small classes, `_hits` tries few.
     """
-    if set(printed) == {"uf1"}:
+    if set(printed) == {"uf1"} and _combinations(sizes, printed) > GUESSES:
         share = float(printed["uf1"].low + printed["uf1"].high) / 2
-        yield np.random.default_rng(0).binomial(sizes, min(share, 1.0), (GUESSES, len(sizes)))
+        yield np.unique(np.random.default_rng(0).binomial(sizes, min(share, 1.0), (GUESSES, len(sizes))), axis=0)
 
 
 def _hits(sizes: Counts, printed: Mapping[str, Window]) -> Iterator[np.ndarray]:
