@@ -84,12 +84,17 @@ def smooth(losses: np.ndarray) -> np.ndarray:
 
 def inner(folder: Path, trial: int = 0) -> dict[tuple[int, str], Choice]:
     """Each (seed, fold)'s epoch by the smoothed log-loss of its validation subjects, ties to the earliest."""
-    chosen = {}
-    for (seed, fold), rows in curves(folder).sort("epoch").group_by(["seed", "fold"], maintain_order=True):
-        losses = np.round(smooth(rows["loss"].to_numpy()), DIGITS)
-        best = int(np.argmin(losses))
-        chosen[int(seed), str(fold)] = Choice(trial, int(rows["epoch"][best]), float(losses[best]))
-    return chosen
+    epochs: dict[tuple[int, str], list[tuple[int, float]]] = {}
+    for seed, fold, epoch, loss in curves(folder).select("seed", "fold", "epoch", "loss").iter_rows():
+        epochs.setdefault((seed, fold), []).append((epoch, loss))
+    return {key: _best(trial, sorted(of)) for key, of in epochs.items()}
+
+
+def _best(trial: int, epochs: Sequence[tuple[int, float]]) -> Choice:
+    """The epoch of least smoothed loss among (epoch, loss) in their order, the earliest of equals."""
+    losses = np.round(smooth(np.array([loss for _, loss in epochs])), DIGITS)
+    best = int(np.argmin(losses))
+    return Choice(trial, epochs[best][0], float(losses[best]))
 
 
 def inner_counts(folder: Path) -> np.ndarray:
