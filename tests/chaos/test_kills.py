@@ -28,7 +28,8 @@ def disturbed(found, place, kills, rng, folds, start):
         return driver.poll() is not None
 
     while True:
-        left = max(1, (folds - crowd.finished(folder)) // (kills - len(done) + 1))
+        # some folds pass while there is nobody to kill, so a third of them is kept in hand
+        left = max(1, (2 * folds // 3 - crowd.finished(folder)) // (kills - len(done) + 1))
         target = crowd.finished(folder) + int(rng.integers(1, left + 1))
         while not over() and crowd.finished(folder) < target:
             time.sleep(0.02)
