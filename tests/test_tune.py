@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import crowd
 import pytest
@@ -90,3 +91,19 @@ def test_one_that_never_lets_go_of_the_interpreter_is_put_on_record_by_the_next_
     assert trials.ended(study, 0) is None
     with tune._limited(study, 0):
         assert trials.ended(study, 0).reason == "no end after 0.5 s, the limit of a trial"
+
+
+@pytest.mark.parametrize("deaths, again", [(1, True), (tune.RETRIES, True), (tune.RETRIES + 1, False)])
+def test_a_worker_that_dies_between_two_trials_costs_neither(place, deaths, again):
+    study, told = crowd.study(place, 2), []
+    control = tune.Control(study, told.append, None)
+    proposals, _, watcher, _ = tune._adapters(control)
+    asked = proposals.suggest("first")
+    died = SimpleNamespace(num_failures=deaths, config=asked, error_file=None)
+    watcher.on_trial_error(0, [], died)
+    assert [end.state for end in told] == ([] if again else [trials.FAIL])
+    if again:
+        assert not control.idle and proposals.suggest("second") == asked, (
+            "in the first one's name, whose folds it goes on"
+        )
+    assert proposals.suggest("third") == {"trial_number": 1, "place": tune.ALL, "worker": "third"}

@@ -80,7 +80,9 @@ class Plan:
 
     def words(self) -> str:
         """Lines for people."""
-        kinds = ", ".join(f"{count:,} of {name}" for name, count in self.trainings.items())
+        kinds = f"{sum(self.trainings.values()):,} trainings"
+        if len(self.trainings) > 1:
+            kinds += f" ({', '.join(f'{count:,} of {name}' for name, count in self.trainings.items())})"
         low, high = (prose.duration(end) for end in self.ends)
         parts = ", ".join(f"{name} {prose.duration(seconds)}" for name, seconds in self.parts.items())
         return "\n".join(

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from mer_bench.searching import racing, trials
 from mer_bench.searching.proposer import Proposer
@@ -51,6 +52,7 @@ class Control:
         self._losses: dict[int, dict[int, float]] = {}
         self._whole: dict[int, dict[int, float]] = {}
         self._errors: list[str] = []
+        self._back: list[dict[str, Any]] = []
         self.edited = ""
         for end in trials.everything(study):
             if end.state == trials.COMPLETE:
@@ -85,6 +87,14 @@ class Control:
             return None
         self._under_way[asked[0]] = UnderWay()
         return asked[0]
+
+    def give_back(self, asked: dict[str, Any]) -> None:
+        """A worker died before it came to what it was asked; that is asked again, in the same name."""
+        self._back.append(asked)
+
+    def again(self) -> dict[str, Any] | None:
+        """What was given back and is to be asked again, None if there is nothing."""
+        return self._back.pop(0) if self._back else None
 
     def spare(self) -> tuple[int, int] | None:
         """A fold for a worker that no trial is left for: the last of the trial that has most of them yet to begin.

@@ -205,6 +205,8 @@ def _adapters(control: Control) -> tuple[Any, Any, Any, Any]:
 
     class Proposals(Stays, Searcher):
         def suggest(self, trial_id: str) -> Any:
+            if (again := control.again()) is not None:
+                return again
             number, place = control.next(), ALL
             if number is None:
                 spare = control.spare()
@@ -233,7 +235,11 @@ def _adapters(control: Control) -> tuple[Any, Any, Any, Any]:
             control.end(trial.config["trial_number"])
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-            control.end(trial.config["trial_number"], _last_line(trial.error_file))
+            # Ray gives a trial up at once if the worker died while it was handed over from the trial before
+            if trial.num_failures <= RETRIES:
+                control.give_back(dict(trial.config))
+            else:
+                control.end(trial.config["trial_number"], _last_line(trial.error_file))
 
     class Broken(Stays, tune.Stopper):
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
