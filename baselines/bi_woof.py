@@ -7,9 +7,10 @@
 
 In a block each pixel votes for its orientation with its magnitude, the histogram is brought to sum 1 and multiplied by
 the block's summed strain; the whole is brought to length 1. So the authors' script does it. The paper's flow is TV-L1;
-here it is the project's DIS, measured at 224 pixels and averaged to 100 before strain is taken. C is open (here 1).
+here it is the project's DIS, measured at 224 pixels and averaged to 100 before strain is taken. C is open (here 1); a
+public benchmark's script takes strain first and shrinks then, keeps lengths, and has C = 1e-4.
 
-Printed for the MEGC 2019 challenge (See, Yap, Li, Hong, Wang 2019), UF1 / UAR: all clips .6296 / .6227, SMIC .5727 /
+Printed in table III of the STSTNet paper, UF1 / UAR: all clips .6296 / .6227, SMIC .5727 /
 .5829, CASME II .7805 / .8026, SAMM .5211 / .5139. Written from the paper and from facts about the script, which carries
 no licence.
 """

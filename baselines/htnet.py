@@ -15,8 +15,9 @@ cell holds 49 tokens and attention is real, at 49 times the cost.
 
 Crops: the script finds eyes and lip corners on the apex face shrunk to 28 pixels, clamps them to 7..21, and where it
 finds no face takes default positions. A flow picture has no face to search, so here *every* clip has the default
-positions. The script takes x for the row and y for the column, as here; preset `upright` puts that right. It does not
-shuffle its training clips; ours are. Range 0..255 and channels as OpenCV reads them, as in the script.
+positions. The script takes x for the row and y for the column, as here; preset `upright` puts that right. (It also
+calls the left lip corner the right one, which changes no pixel.) It does not shuffle its training clips; ours are.
+Range 0..255 and channels as OpenCV reads them, as in the script.
 
 Printed numbers keep each subject's best test epoch; a user of the code reports .6484 / .6552 in its issue 21.
 """

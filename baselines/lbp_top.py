@@ -11,9 +11,9 @@ pixels are coded in all three planes. Every histogram sums to 1. The guideline f
 it leaves open the picture's size (here 128 pixels), C (here 1) and where blocks begin (here: equal shares of the coded
 pixels).
 
-Printed by the challenge (See, Yap, Li, Hong, Wang 2019), UF1 / UAR: all clips .5882 / .5785, SMIC .2000 / .5280,
-CASME II .7026 / .7429, SAMM .3954 / .4102. The SMIC pair cannot be: on its 70, 51 and 43 clips a UAR of .528 forces UF1
-above .39, whatever the confusion matrix. Written from the paper and the guideline; no code was used.
+Printed as the challenge's baseline in table III of the STSTNet paper, UF1 / UAR: all clips .5882 / .5785, SMIC .2000 /
+.5280, CASME II .7026 / .7429, SAMM .3954 / .4102. The SMIC pair cannot be: on its 70, 51 and 43 clips a UAR of .5280
+forces UF1 to .398 or more, whatever the confusion matrix. Written from the paper and the guideline; no code was used.
 """
 
 from __future__ import annotations

@@ -11,7 +11,10 @@ over the shrunken onset frame, whose tokens are added to the motion features. At
     logits        (B, num_classes) from all 100,352 values, no pooling
 
 Written from facts about the public scripts (CASME2_5.py, CASME2_3.py), which carry no licence; parameters they create
-and never use are not made. Not reproducible from them: the 3-class script's `groups=2` on three channels, which raises.
+and never use are not made: 9,438,841 are left with five classes. Not reproducible from them: the 3-class script's
+`groups=2` on three channels, which raises. It has five outputs for its three classes; here there are as many as
+classes. No script for SAMM and MMEW is public; that their printed numbers chose the epoch as the other two do is
+inferred.
 """
 
 from __future__ import annotations
@@ -184,7 +187,8 @@ class Position(nn.Module):
 
     def tokens(self, face: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, grid * grid, dim), row by row."""
-        # torchvision changed its default antialiasing in 0.17; pinned here, because the 14-pixel face depends on it.
+        # torchvision antialiases by default since 0.17 only, and the scripts pin no version: what the published runs
+        # saw is not known. Pinned here, because the 14-pixel face depends on it.
         size = (self.pixels, self.pixels)
         face = F.interpolate(face, size, mode="bilinear", align_corners=False, antialias=True)
         return self.norm(self.blocks(self.patch(face).flatten(2).transpose(1, 2) + self.positions))
