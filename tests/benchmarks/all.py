@@ -67,7 +67,14 @@ def sections() -> dict[str, str]:
     return {name: body.strip() for name, body in re.findall(r"<!-- (\S+) -->\n(.*?)<!-- end -->", text, re.S)}
 
 
-def run(name: str, device: str) -> str | None:
+def commit() -> str:
+    """What is measured; asked before the report is rewritten, which would make it another."""
+    asked = ["git", "describe", "--always", "--dirty"]
+    said = subprocess.run(asked, cwd=measuring.ROOT, capture_output=True, text=True).stdout.strip()
+    return said or "unknown"
+
+
+def run(name: str, device: str, measured: str) -> str | None:
     """A script's section with its provenance, or None if it failed."""
     script, *options = SECTIONS[name]
     options += ["--device", device] if device != "cpu" else []
@@ -76,9 +83,6 @@ def run(name: str, device: str) -> str | None:
     done = subprocess.run([sys.executable, HERE / script, *options], env=around, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         return None
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=measuring.ROOT, capture_output=True, text=True
-    ).stdout.strip()
     alone = (
         "nothing else was running" if load < BUSY else f"**other jobs were running** (load {load:.1f} before it began)"
     )
@@ -86,7 +90,7 @@ def run(name: str, device: str) -> str | None:
     if not said.startswith("## "):
         said = f"## {name}\n\n`tests/benchmarks/{script} {' '.join(options)}` says:\n\n```\n{said}\n```"
     took = (datetime.now(UTC) - began).total_seconds()
-    return f"{said}\n\n_Commit {commit or 'unknown'}, {began:%Y-%m-%d}, {took:.0f} s; {alone}._"
+    return f"{said}\n\n_Commit {measured}, {began:%Y-%m-%d}, {took:.0f} s; {alone}._"
 
 
 def main() -> None:
@@ -98,11 +102,11 @@ def main() -> None:
     wanted = [name for name in given.only.split(",") if name] or list(ON_GPU if given.device != "cpu" else ON_CPU)
     if unknown := set(wanted) - set(SECTIONS):
         sys.exit(f"no benchmark {sorted(unknown)[0]}; known: {', '.join(SECTIONS)}")
-    found, failed = sections(), []
+    found, failed, measured = sections(), [], commit()
     suffix = "" if given.device == "cpu" else f"-{given.device}"
     for name in wanted:
         print(f"== {name}", file=sys.stderr, flush=True)
-        made = run(name, given.device)
+        made = run(name, given.device, measured)
         if made is None:
             failed.append(name)
         else:
