@@ -1,6 +1,6 @@
 """How much of nested's spread is the luck of who validates? One hold-out against 3 and 5 inner folds.
 
-    MER_BENCH_DATA=FOLDER python tests/benchmarks/inner_folds.py [ridge|ststnet] [TASK] [--repetitions 10]
+    MER_BENCH_DATA=FOLDER python tests/benchmarks/inner_folds.py [ridge|ststnet] [TASK] [--repetitions 10] [--folds 1,3,5]
 
 The candidates stay the same; only the draw of the validation subjects is repeated. For each draw every fold chooses a
 candidate (and, for a network, its epoch) by the mean log-loss of its validation subjects, as `nested` does, and the
@@ -117,22 +117,22 @@ def _made(kind: str, task: str) -> Any:
     return KINDS[kind](task)
 
 
-def of_fold(asked: tuple[str, str, str, int]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+def of_fold(asked: tuple[str, str, str, int, tuple[int, ...]]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """One fold, all candidates and draws.
 
     Returns:
         Test confusion of each candidate after each epoch, (candidates, epochs, K, K), and for each number of inner
         folds the candidate and epoch that each draw chooses, (draws, 2).
     """
-    kind, task, name, draws = asked
+    kind, task, name, draws, numbers = asked
     made = _made(kind, task)
     count = range(len(made.candidates))
     labels = made.labels[(made.clips["subject"] == name).to_numpy()]
     said = [made.answers(number, name).argmax(-1) for number in count]
     classes = made.labels.max() + 1
     counts = np.array([[metrics.confusion(labels, at, classes) for at in epochs] for epochs in said])
-    chosen: dict[int, Any] = {folds: [] for folds in COUNTS}
-    for folds in COUNTS:
+    chosen: dict[int, Any] = {folds: [] for folds in numbers}
+    for folds in numbers:
         for draw in range(draws):
             # every fold of a draw has its own validation subjects, as `nested` draws them
             losses = np.stack([made.losses(number, name, folds, f"validation {draw}") for number in count])
@@ -144,7 +144,7 @@ def rows(counts: Sequence[np.ndarray], chosen: Sequence[dict[int, np.ndarray]]) 
     """A line of the table for each number of inner folds."""
     whole = np.stack(counts)
     places = np.arange(len(whole))
-    for folds in COUNTS:
+    for folds in chosen[0]:
         picked = np.stack([c[folds] for c in chosen])
         tables = np.stack([whole[places, picked[:, d, 0], picked[:, d, 1]] for d in range(picked.shape[1])])
         scores = metrics.uf1(tables.sum(1))
@@ -170,12 +170,14 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("task")
     parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--folds", default=",".join(map(str, COUNTS)))
     asked = parser.parse_args()
+    numbers = tuple(int(number) for number in asked.folds.split(","))
     made = _made(asked.kind, asked.task)
     names = sorted(set(made.clips["subject"]))
     processes.calm()
     with ProcessPoolExecutor(processes.cores(), get_context("spawn")) as pool:
-        jobs = [(asked.kind, asked.task, name, asked.repetitions) for name in names]
+        jobs = [(asked.kind, asked.task, name, asked.repetitions, numbers) for name in names]
         counts, chosen = zip(*pool.map(of_fold, jobs), strict=True)
     pooled = metrics.uf1(np.stack(counts).sum(0)[:, -1])
     print(f"## {asked.kind} on {asked.task}\n")
