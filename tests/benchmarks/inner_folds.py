@@ -1,6 +1,6 @@
 """How much of nested's spread is the luck of who validates? One hold-out against 3 and 5 inner folds.
 
-    MER_BENCH_DATA=FOLDER python tests/benchmarks/inner_folds.py [ridge|ststnet] [TASK] [--repetitions 10] [--folds 1,3,5]
+    MER_BENCH_DATA=FOLDER python tests/benchmarks/inner_folds.py [ridge|ststnet] [TASK] [--repetitions 10] [--folds 1,3]
 
 The candidates stay the same; only the draw of the validation subjects is repeated. For each draw every fold chooses a
 candidate (and, for a network, its epoch) by the mean log-loss of its validation subjects, as `nested` does, and the

@@ -10,7 +10,10 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +38,18 @@ def paired(ways: Mapping[str, Callable[[], object]], repeats: int, warm: int = 1
                 taken[name].append(time.perf_counter() - began)
         print(f"{turn + 1}/{warm + repeats}", *(f"{n} {v[-1]:.4f}" for n, v in taken.items() if v), file=sys.stderr)
     return taken
+
+
+@contextmanager
+def worker() -> Iterator[Callable[..., object]]:
+    """Call what is given in a process started as the project starts its own, whatever environment this one has."""
+    import torch
+
+    from mer_bench import processes
+
+    processes.calm()  # this process has read its own environment long ago
+    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        yield lambda work, *about: pool.submit(work, *about).result()
 
 
 def ratio(taken: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:
