@@ -71,9 +71,9 @@ def test_a_script_that_fails_leaves_its_section(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "step.py").write_text("raise SystemExit(3)")
     (tmp_path / "scale.py").write_text("print('## Scale')")
     (tmp_path / "report_scale.py").write_text("print(1)")
-    assert every.run("step", "cpu") is None
-    assert every.run("scale", "cpu").startswith("## Scale\n\n_Commit ")
-    assert "says:\n\n```\n1\n```" in every.run("report_scale", "cpu")
+    assert every.run("step", "cpu", "abc") is None
+    assert every.run("scale", "cpu", "abc").startswith("## Scale\n\n_Commit abc, ")
+    assert "says:\n\n```\n1\n```" in every.run("report_scale", "cpu", "abc")
 
 
 def test_every_script_of_the_report_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
