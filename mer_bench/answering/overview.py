@@ -36,8 +36,8 @@ Parameters and multiply-accumulates (MACs, one clip: convolutions and matrix pro
 the published size with three classes; a task may build a model smaller. *Printed* is what was printed for it, in the
 paper or where the file says, with the selection rule that its code used, as far as anyone could read it. *Ours* is UF1
 as recorded in `reports/leaderboard.csv`: of each rule the newest run, never the best; rules in italics have seen the
-test labels and are no results. An empty cell is not on that leaderboard. `synth-3` shows SYNTHETIC avatar faces: not
-evidence of MER performance.
+test labels and are no results. An empty cell is not on that leaderboard; `reports/costs.md` says what it would
+cost. `synth-3` shows SYNTHETIC avatar faces: not evidence of MER performance.
 
 | method | view | parameters | MACs | paper; licence of its code | printed | ours on synth-3 | ours on megc2019-flow-3 |
 |---|---|---|---|---|---|---|---|
