@@ -34,15 +34,16 @@ class Inception(nn.Module):
 
     def __init__(self, inputs: int, filters: int) -> None:
         super().__init__()
-        self.point = nn.Sequential(*_convolution(inputs, filters, 1))
-        self.small = nn.Sequential(*_convolution(inputs, filters, 1), *_convolution(filters, filters, 3))
-        self.large = nn.Sequential(*_convolution(inputs, filters, 1), *_convolution(filters, filters, 5))
-        self.pooled = nn.Sequential(nn.MaxPool2d(3, 1, 1), *_convolution(inputs, filters, 1))
+        self.point = nn.Sequential(_convolution(inputs, filters, 1))
+        self.small = nn.Sequential(_convolution(inputs, filters, 1), nn.ReLU(), _convolution(filters, filters, 3))
+        self.large = nn.Sequential(_convolution(inputs, filters, 1), nn.ReLU(), _convolution(filters, filters, 5))
+        self.pooled = nn.Sequential(nn.MaxPool2d(3, 1, 1), _convolution(inputs, filters, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, h, w) -> (B, 4 * filters, h // 2, w // 2)."""
         paths = (self.point, self.small, self.large, self.pooled)
-        return F.max_pool2d(torch.cat([path(x) for path in paths], 1), 2)
+        # each path ends with ReLU: that of a maximum is the maximum of ReLUs, on a quarter of the values
+        return F.relu(F.max_pool2d(torch.cat([path(x) for path in paths], 1), 2))
 
 
 class DualInception(nn.Module):
@@ -73,8 +74,8 @@ class DualInception(nn.Module):
         return self.head(torch.cat([stream.flatten(1) for stream in streams], 1))
 
 
-def _convolution(inputs: int, filters: int, kernel: int) -> list[nn.Module]:
-    return [nn.Conv2d(inputs, filters, kernel, padding=kernel // 2), nn.ReLU()]
+def _convolution(inputs: int, filters: int, kernel: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, filters, kernel, padding=kernel // 2)
 
 
 BASELINE = Baseline(

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from mer_bench.contracts import Baseline, Paper, Printed, Recipe
+from mer_bench.layers import Dropout
 
 FILTERS = (6, 16)
 
@@ -41,8 +42,8 @@ class OffApexNet(nn.Module):
         super().__init__()
         self.u, self.v = _stream(conv_relu), _stream(conv_relu)
         self.head = nn.Sequential(
-            nn.Linear(2 * FILTERS[-1] * 7 * 7, hidden), nn.ReLU(), nn.Dropout(dropout),
-            nn.Linear(hidden, hidden), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(2 * FILTERS[-1] * 7 * 7, hidden), nn.ReLU(), Dropout(dropout),
+            nn.Linear(hidden, hidden), nn.ReLU(), Dropout(dropout),
             nn.Linear(hidden, num_classes),
         )  # fmt: skip
 
@@ -56,7 +57,8 @@ class OffApexNet(nn.Module):
 def _stream(relu: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inputs, filters in pairwise((1, *FILTERS)):
-        layers += [nn.Conv2d(inputs, filters, 5, padding=2), nn.ReLU() if relu else nn.Identity(), nn.MaxPool2d(2)]
+        # ReLU of a maximum is the maximum of ReLUs, on a quarter of the values
+        layers += [nn.Conv2d(inputs, filters, 5, padding=2), nn.MaxPool2d(2), nn.ReLU() if relu else nn.Identity()]
     return nn.Sequential(*layers)
 
 

@@ -146,11 +146,17 @@ def test_ststnet_reads_strain_first_and_joins_its_streams_in_order() -> None:
     torch.testing.assert_close(model(flow), model.fc(joined.reshape(CLIPS, 400)))
 
 
-def test_ststnet_s_joined_streams_train_as_three() -> None:
-    """Logits, gradients and running statistics against streams one after the other, over two steps, in float64."""
+@pytest.mark.parametrize("scale", [1.0, -0.5])
+def test_ststnet_s_joined_streams_train_as_three(scale: float) -> None:
+    """Logits, gradients and running statistics against streams one after the other, over two steps, in float64.
+
+    Where a norm's scale is below 0 the largest value becomes the smallest.
+    """
     build = _case("ststnet").build
     torch.manual_seed(0)
     joined, apart = build().double().train(), build().double().train()
+    with torch.no_grad():
+        joined.bn2.weight[1] = scale
     joined.dropout = apart.dropout = 0.0
     apart.load_state_dict(joined.state_dict())
 

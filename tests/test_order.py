@@ -6,8 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = (
-    "contracts", "processes", "facs", "clips", "sheets", "coding", "folders", "own", "predictions", "seeds", "vision",
-    "catalog", "classical",
+    "contracts", "processes", "facs", "clips", "sheets", "coding", "folders", "own", "predictions", "seeds", "layers",
+    "vision", "catalog", "classical",
 )  # fmt: skip
 PIXELS = (
     "cache", "fetch", "stores", "frames", "faces", "flow", "tim", "apex", "inputs", "contact", "video", "spotting",

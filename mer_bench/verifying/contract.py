@@ -30,7 +30,7 @@ CLASSES = 3
 LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 0])
 SMALL = Scale(image_size=48, width=0.25)
 """The size of a model whose file states no `small`: that of the embedded corpus."""
-ALLOWED = ("contracts", "seeds", "vision", "classical")
+ALLOWED = ("contracts", "seeds", "layers", "vision", "classical")
 """What a model's file may import of mer_bench; clips and their labels lie behind the rest."""
 FLOATS = ("uv",)
 """Arrays that are stored as float32, about -4..4; all others are bytes."""
