@@ -29,11 +29,6 @@ ENVIRONMENT = {
     # every trial is a new thread with a heap of its own, and what these heaps free is not given back: 0.8 GB after 20
     # trials and growing, against 0.57 GB and level with one heap
     "MALLOC_ARENA_MAX": "1",
-    # glibc gives a batch's pictures back after each step and asks for the same pages anew, 8,000 a step of STSTNet:
-    # half its time; a worker takes 329 MiB beyond torch with these, 323 without
-    "MALLOC_TRIM_THRESHOLD_": "268435456",
-    "MALLOC_MMAP_THRESHOLD_": "33554432",
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
 """What worker processes are started with, unless the caller's environment says otherwise."""
 
@@ -42,6 +37,11 @@ PICTURES, TRAINING = ("mer_bench.pixels.inputs", "dlib"), ("torch", "torch._dyna
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+
+
+TRIM, MMAP = (-1, 256 * 2**20), (-3, 32 * 2**20)
+"""`mallopt`'s names and what is set: free memory at the heap's top that is kept, and size from which it has no part in
+it (32 MiB is the most that glibc takes)."""
 
 
 class Pool(Protocol):
@@ -77,6 +77,20 @@ def calm() -> dict[str, str]:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     return {name: os.environ[name] for name in ENVIRONMENT}
+
+
+def keep_pages() -> None:
+    """Let glibc keep what this process frees, up to 256 MiB, unless `MALLOC_TRIM_THRESHOLD_` says otherwise.
+
+    A training step frees its pictures and the next one asks for them again; given back and cleared anew each time,
+    8,000 pages a step, they take half of STSTNet's time. A search's worker needs 2 % more memory for it.
+    """
+    import ctypes  # which the command's --help need not wait for
+
+    tune = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if tune and "MALLOC_TRIM_THRESHOLD_" not in os.environ:
+        for name, value in (TRIM, MMAP):
+            tune(name, value)
 
 
 def spread(

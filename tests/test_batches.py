@@ -393,3 +393,24 @@ def test_a_cpu_reads_a_view_where_it_is(key, tmp_path):
     again = batches.load({name: mapped}, np.zeros(6), np.zeros((6, 3), np.int64), "cpu")
     assert again.pictures[name].data_ptr() == mapped.ctypes.data
     assert batches.batch(again, rows(again))[name].is_contiguous()
+
+
+@pytest.mark.parametrize("warped", [False, True])
+@pytest.mark.parametrize("keys", [("onset", "apex"), ("flow",)])
+def test_channels_last_is_a_layout_and_nothing_else(keys: tuple[str, ...], warped: bool) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {key: rng.integers(0, 256, (5, 6, 6, 3), np.uint8) for key in keys}
+    arrays = {key: array[:, None] if key != "flow" else array for key, array in arrays.items()}
+    data = batches.load(arrays, np.arange(5) % 2, np.zeros((5, 3), np.int64), "cpu")
+    recipe = Recipe(epochs=1, batch_size=2, lr=1e-3, flip=0.5 * warped, rotate=3.0 * warped)
+    rows = torch.tensor([3, 0, 4])
+    for asked in (None, recipe):
+        found = [
+            batches.batch(data, rows, asked, torch.Generator().manual_seed(0) if asked else None, laid)
+            for laid in (False, True)
+        ]
+        for key in keys:
+            assert torch.equal(found[0][key], found[1][key])
+            if not (asked and warped):
+                assert found[0][key].is_contiguous()
+                assert found[1][key].is_contiguous(memory_format=torch.channels_last)

@@ -101,6 +101,15 @@ def test_the_table_and_the_picture(script, both):
     assert kinds.count("dot") == 3 + 1 and kinds.count("dot leaky") == 2 + 1, "and one each in the legend"
 
 
+def test_answers_dealt_out_anew_are_noise_and_the_best_of_them_is_not_chance(script, both):
+    found = script.dealt(both[0], again=20, methods=("percentile",))
+    assert found.values.shape == found.chances.shape == found.lows["percentile"].shape == (20,)
+    assert (found.values > found.chances).mean() > 0.9 and (found.lows["percentile"] < found.values).all()
+    assert f"{(found.lows['percentile'] > found.chances).mean():.0%}" in script.power(found, 5)
+    again = script.dealt(both[0], again=20, methods=("percentile",))
+    assert np.array_equal(again.values, found.values)
+
+
 def test_a_study_is_found_by_its_run(script, both, monkeypatch):
     strict = both[0]
     found = strict.ledger.finished

@@ -73,3 +73,25 @@ def test_they_end_when_the_process_that_started_them_is_killed(tmp_path):
     starter.send_signal(signal.SIGKILL)
     starter.wait()
     crowd.until(lambda: not any(crowd.alive(pid) for pid in workers), 30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_kept_pages_are_not_asked_for_again() -> None:
+    """Page faults of taking and giving back 16 MB fifty times, in processes of their own."""
+    script = (
+        "import resource, sys; import torch; from mer_bench import processes\n"
+        "if sys.argv[1] == 'keep': processes.keep_pages()\n"
+        "def step(): return [torch.ones(2**20) for _ in range(4)]\n"
+        "step(); before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "for _ in range(50): step()\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)\n"
+    )
+
+    def faults(*, keep: bool, **around: str) -> int:
+        words = [sys.executable, "-c", script, "keep" if keep else "leave"]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+        return int(subprocess.run(words, env={**clean, **around}, capture_output=True, text=True, check=True).stdout)
+
+    left, kept = faults(keep=False), faults(keep=True)
+    assert kept < left / 4 or left < 1000
+    assert faults(keep=True, MALLOC_TRIM_THRESHOLD_="0", MALLOC_MMAP_THRESHOLD_="65536") > 4 * kept

@@ -78,17 +78,19 @@ def _framed(key: str, array: np.ndarray) -> Tensor:
     return stored if key not in ("clip", "flow_clip") and stored.ndim == 5 else stored[:, None]
 
 
-def _picked(key: str, stored: Tensor, rows: Tensor) -> Tensor:
-    """Pictures of rows of (clips x frames) as float (B, C, [T,] H, W), contiguous."""
+def _picked(key: str, stored: Tensor, rows: Tensor, as_stored: bool) -> Tensor:
+    """Pictures of rows of (clips x frames) as float (B, C, [T,] H, W), contiguous or with their channels last."""
     picked = stored.flatten(0, 1).index_select(0, rows)  # whole pictures; by (row, frame) it would copy single bytes
     axes = {"clip": (0, 4, 1, 2, 3), "flow_clip": (0, 4, 1, 2, 3)}.get(key, (0, 3, 1, 2))
     picked = picked[..., None] if key == "clip" else picked
-    return picked.permute(axes).to(torch.float32, memory_format=torch.contiguous_format)
+    layout = torch.preserve_format if as_stored else torch.contiguous_format
+    return picked.permute(axes).to(torch.float32, memory_format=layout)
 
 
 def batch(
-    data: Data, rows: Tensor, recipe: Recipe | None = None, chance: torch.Generator | Tensor | None = None
-) -> dict[str, Tensor]:
+    data: Data, rows: Tensor, recipe: Recipe | None = None, chance: torch.Generator | Tensor | None = None,
+    channels_last: bool = False,
+) -> dict[str, Tensor]:  # fmt: skip
     """Float pictures of the rows, shaped as above; augmented by the recipe when there is chance.
 
     Colours are ImageNet-normalised before augmentation, as the published MMNet scripts do; flow stays as it is stored.
@@ -98,14 +100,16 @@ def batch(
         rows: (B,) of the view.
         recipe: what may be augmented, and how far.
         chance: a generator, or what `draw` made of it; None augments nothing.
+        channels_last: whether pictures may come with their channels last, as they are stored; warped ones do not.
     """
     draws = draw(data, recipe, [len(rows)], chance).to(rows.device) if isinstance(chance, torch.Generator) else chance
     moving = {} if draws is None else dict(zip(_jittered(data, recipe), draws, strict=False))
+    as_stored = channels_last and (draws is None or recipe is None or not _warps(recipe))
     pictures = {}
     for key, stored in data.pictures.items():
         middle = _middle(stored, key)
         index = _moved(data, key, rows, middle, moving[key]) if key in moving else middle
-        picture = _picked(key, stored, rows * stored.shape[1] + index)
+        picture = _picked(key, stored, rows * stored.shape[1] + index, as_stored)
         pictures[key] = picture if data.motion else _normalised(key, picture)
     if draws is not None and recipe is not None:
         pictures = _augment(pictures, recipe, draws[len(moving) :], data.motion)
@@ -153,6 +157,11 @@ def _moved(data: Data, key: str, rows: Tensor, index: int, drawn: Tensor) -> Ten
     return index - back + (drawn * (back + forward + 1)).long()
 
 
+def _warps(recipe: Recipe) -> bool:
+    """Whether augmentation moves pixels."""
+    return bool(recipe.flip or recipe.rotate or recipe.shift)
+
+
 def _augment(pictures: dict[str, Tensor], recipe: Recipe, draws: Tensor, motion: bool) -> dict[str, Tensor]:
     """Mirror, rotate, shift and colour-shift every clip; all pictures of a clip move together."""
     mirrored = draws[0] < recipe.flip
@@ -161,7 +170,7 @@ def _augment(pictures: dict[str, Tensor], recipe: Recipe, draws: Tensor, motion:
         pictures = {k: x * _along(gain, x) + _along(lift, x) for k, x in pictures.items()}
     if motion and recipe.flip:
         pictures = {k: _turned_back(x, mirrored) if k in SCALED_FLOW else x for k, x in pictures.items()}
-    if not (recipe.flip or recipe.rotate or recipe.shift):
+    if not _warps(recipe):
         return pictures
     angle = (2 * draws[1] - 1) * math.radians(recipe.rotate)
     flip, cos, sin = torch.where(mirrored, -1.0, 1.0), torch.cos(angle), torch.sin(angle)

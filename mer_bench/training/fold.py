@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from mer_bench import catalog, classical, metrics, predictions, splits
+from mer_bench import catalog, classical, metrics, predictions, processes, splits
 from mer_bench.contracts import MerBenchError, Setting, UsageError
 from mer_bench.pixels import inputs
 
@@ -166,6 +166,7 @@ def one_thread() -> Iterator[None]:
     """One thread per training, so that its numbers do not depend on the machine's load or core count."""
     import torch
 
+    processes.keep_pages()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -244,7 +244,7 @@ def _epoch(
     for i, (part, drawn) in enumerate(zip(parts, draws, strict=True)):
         for group in steps.param_groups:
             group["lr"] = learning_rate(recipe, epoch, i / len(parts))
-        inputs = {k: precision.lay(x) for k, x in batch(data, part, recipe, drawn).items()}
+        inputs = {k: precision.lay(x) for k, x in batch(data, part, recipe, drawn, precision.channels_last).items()}
         with precision.autocast(train.device.type):
             logits = model(**inputs)
         loss = criterion(logits.float(), data.labels[part])
@@ -263,7 +263,7 @@ def score(model: nn.Module, data: Data, rows: Tensor, precision: Precision) -> T
     model.eval()
     said = []
     for part in torch.split(rows, EVAL_BATCH):
-        inputs = {k: precision.lay(x) for k, x in batch(data, part).items()}
+        inputs = {k: precision.lay(x) for k, x in batch(data, part, channels_last=precision.channels_last).items()}
         with precision.autocast(rows.device.type):
             said.append(model(**inputs).float())
     return torch.softmax(torch.cat(said), 1)

@@ -15,6 +15,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -40,8 +41,8 @@ SECTIONS = {
 """Section -> its script and options; each takes a few minutes at most."""
 ON_CPU = tuple(name for name in SECTIONS if name != "whole")
 ON_GPU = ("whole", "reference", "small", "step", "compiled")
-BUSY = 1.0
-"""Runnable processes beside ours from which on a section says that it was not alone."""
+BUSY = 0.2
+"""Processors kept busy by others from which on a section says that it was not alone."""
 
 HEAD = """# Performance
 
@@ -74,17 +75,33 @@ def commit() -> str:
     return said or "unknown"
 
 
+def busy(seconds: float = 2.0) -> float:
+    """Processors kept busy by other processes just now, as Linux counts them; elsewhere the load."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return os.getloadavg()[0]
+
+    def idle() -> int:
+        return sum(int(field) for field in stat.read_text().split("\n", 1)[0].split()[4:6])
+
+    before = idle()
+    time.sleep(seconds)
+    return max(0.0, (os.cpu_count() or 1) - (idle() - before) / (seconds * os.sysconf("SC_CLK_TCK")))
+
+
 def run(name: str, device: str, measured: str) -> str | None:
     """A script's section with its provenance, or None if it failed."""
     script, *options = SECTIONS[name]
     options += ["--device", device] if device != "cpu" else []
-    load, began = os.getloadavg()[0], datetime.now(UTC)
+    load, began = busy(), datetime.now(UTC)
     around = {**os.environ, **measuring.ALONE}
     done = subprocess.run([sys.executable, HERE / script, *options], env=around, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         return None
     alone = (
-        "nothing else was running" if load < BUSY else f"**other jobs were running** (load {load:.1f} before it began)"
+        "nothing else was running"
+        if load < BUSY
+        else f"**other jobs were running** ({load:.1f} processors busy before it began)"
     )
     said = done.stdout.strip()
     if not said.startswith("## "):

@@ -16,9 +16,10 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
-from mer_bench import comparisons, selection
+from mer_bench import bootstrap, comparisons, intervals, metrics, selection, stats
 from mer_bench.answering import reproduce
 from mer_bench.records import grading, tracking
 from mer_bench.records.scores import Result
@@ -29,6 +30,8 @@ from mer_bench.searching.ledger import Ledger
 from mer_bench.searching.trials import COMPLETE
 from mer_bench.seeds import seed
 
+AGAIN = 200
+"""Studies of noise that are made of the recorded one's answers."""
 SHOWN = ("nested", "shared", accounts.CORRECTED, "oracle-epoch", "oracle-trial")
 
 
@@ -72,6 +75,59 @@ def oracle_epoch(result: Result, tables: Path, name: str) -> Verdict:
     return Verdict(name, score.uf1, *score.uf1_interval, chance, accounts.chance_band(score), leaky=True)
 
 
+class Dealt(NamedTuple):
+    """What `oracle-trial` says in studies of noise: its UF1, its chance, and the lower end by each kind of interval."""
+
+    values: np.ndarray
+    chances: np.ndarray
+    lows: dict[str, np.ndarray]
+
+
+def dealt(study: Studied, again: int = AGAIN, methods: tuple[str, ...] = ("percentile", intervals.METHOD)) -> Dealt:
+    """`oracle-trial` of studies whose trials answer as the recorded ones do, but other clips.
+
+    All trials' last answers are dealt out anew together, subject by subject in another order, so that trials resemble
+    each other, and a subject's answers too, as they did.
+    """
+    rows = [
+        selection.last(study.folder / f"trial-{one.number:04d}" / "pass").rows.sort("subject", "clip")
+        for one in study.ledger.tried
+        if one.state == COMPLETE
+    ]
+    labels, subjects = rows[0]["label"].to_numpy(), rows[0]["subject"].to_numpy()
+    answers = np.stack([one["prediction"].to_numpy() for one in rows]).astype(np.int64)
+    classes = len(next(iter(study.result.rules.values())).per_class)
+    groups = [np.flatnonzero(subjects == name) for name in sorted(set(subjects))]
+    rng = np.random.default_rng(seed("dealt"))
+    values, chances, lows = [], [], {method: [] for method in methods}
+    for _ in range(again):
+        given = answers[:, np.concatenate([groups[i] for i in rng.permutation(len(groups))])]
+        given = np.roll(given, int(rng.integers(len(labels))), 1)
+        scores = [float(metrics.uf1(metrics.confusion(labels, said, classes), absent="zero")) for said in given]
+        best = given[int(np.argmax(scores))]
+        counts = np.stack([metrics.confusion(labels[group], best[group], classes) for group in groups])
+        values.append(max(scores))
+        chances.append(stats.chance(labels, best, classes, 200, seed=seed("chance"), absent="zero"))
+        for method in methods:
+            found = bootstrap.subject_bootstrap(counts, metrics.uf1, method=method, replicates=2000, seed=seed("again"))
+            lows[method].append(found.low)
+    return Dealt(np.array(values), np.array(chances), {method: np.array(low) for method, low in lows.items()})
+
+
+def power(found: Dealt, trials: int) -> str:
+    """In words, how often that many trials of noise put `oracle-trial` above chance."""
+    low, middle, high = np.quantile(found.values, [0.025, 0.5, 0.975])
+    share = {method: f"{(ends > found.chances).mean():.0%}" for method, ends in found.lows.items()}
+    by_others = ", ".join(f"by the {method} interval in {told}" for method, told in share.items())
+    return (
+        f"How sure would `oracle-trial` be to lie above chance? The {trials} trials' answers were dealt out anew "
+        f"{len(found.values)} times, subject by subject. The best trial's UF1 is {prose.number(middle)} in the median "
+        f"(95 %: {prose.bounds(low, high)}; chance {prose.number(float(found.chances.mean()))}), and lies above chance "
+        f'by value in {(found.values > found.chances).mean():.0%}, {by_others}. The rule for "above chance" asks for '
+        f"the {intervals.METHOD} interval, the only one that covers what it says with few subjects (`calibration.md`)."
+    )
+
+
 def picture(found: dict[str, Verdict]) -> str:
     """The rules that people meet, as a file of its own."""
     rows = [found[name] for name in SHOWN if name in found]
@@ -110,6 +166,8 @@ def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict]) -> str:
         ends = prose.bounds(gap.interval.low, gap.interval.high)
         values = " | ".join(prose.number(side.rules[rule].uf1) for side in (result, other))
         lines.append(f"| {rule} | {values} | {prose.number(gap.value, signed=True)} {ends} | {prose.p_value(gap.p)} |")
+    whole = sum(one.state == COMPLETE for one in strict.ledger.tried)
+    lines += ["", power(dealt(strict), whole)]
     return "\n".join(lines) + "\n"
 
 

@@ -42,6 +42,8 @@ SIZES = (2, 4, 4, 4, 4)
 MMNET_WANTED, STRETCH, SMALL_WANTED = 3.5, 5.0, 2.5
 SMALL = ("ststnet", "off_apexnet", "dual_inception")
 MEAN, STD = (np.array(values, np.float32) for values in (batches.MEAN, batches.STD))
+STEPS = 60
+"""Of a small net, about, in one measurement."""
 FRAMES = 4
 """Frames after the onset, and before and after the apex, which the script loads beside the two that it uses."""
 
@@ -239,7 +241,7 @@ def small(there: Callable[..., object], name: str, device: str, repeats: int, fo
     recipe = setting.recipe
     assert recipe is not None
     data = linear.drawn("ridge_flow")
-    epochs = 8
+    epochs = max(2, STEPS * recipe.batch_size // len(data.clips))
     for row, picture in enumerate(data.arrays["flow"]):
         cv2.imwrite(str(folder / f"{row}.png"), picture[..., ::-1])
     labels = data.clips["label"].to_numpy().astype(np.int64)

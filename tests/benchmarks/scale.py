@@ -35,8 +35,8 @@ TASKS = (
 )  # fmt: skip
 """Task, clips, folds, epochs."""
 TRIALS, PROCESSES = 200, (2, 16, 256)
-RACED = 0.6
-"""Share of folds that racing left to train where it was measured (reports/LOG.md)."""
+RACED = 0.223
+"""Share of fold-epochs that racing left to train where it was measured, by drawn proposals (reports/raced.md)."""
 
 
 def corpus(clips: int, subjects: int) -> inputs.Inputs:
