@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 ALONE = {
@@ -41,15 +42,23 @@ def paired(ways: Mapping[str, Callable[[], object]], repeats: int, warm: int = 1
 
 
 @contextmanager
-def worker() -> Iterator[Callable[..., object]]:
+def worker() -> Iterator[Callable[..., Any]]:
     """Call what is given in a process started as the project starts its own, whatever environment this one has."""
+    from mer_bench import processes
+
+    processes.calm()  # this process has read its own environment long ago
+    with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
+        yield lambda work, *about: pool.submit(work, *about).result()
+
+
+def _begin() -> None:
+    """What the project's processes do before they train."""
     import torch
 
     from mer_bench import processes
 
-    processes.calm()  # this process has read its own environment long ago
-    with ProcessPoolExecutor(1, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        yield lambda work, *about: pool.submit(work, *about).result()
+    torch.set_num_threads(1)
+    processes.keep_pages()
 
 
 def ratio(taken: Mapping[str, Sequence[float]], slow: str, fast: str) -> float:

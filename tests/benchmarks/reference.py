@@ -142,7 +142,7 @@ def plain_epoch(
             hits += (said.argmax(1) == target).sum().item()
 
 
-def mmnet(there: Callable[..., object], device: str, repeats: int) -> list[tuple[object, ...]]:
+def mmnet(there: Callable[..., Any], device: str, repeats: int) -> list[tuple[object, ...]]:
     """End to end at 224 pixels; a row for the ratio, and where the time goes."""
     task = "shaped-5"
     setting = resolve("mmnet", catalog.baseline("mmnet"), "paper-5class")
@@ -167,7 +167,7 @@ def mmnet(there: Callable[..., object], device: str, repeats: int) -> list[tuple
 
     # in batches of four: twenty steps of 32 clips in fp32 would take longer than everything else here
     few = replace(recipe, batch_size=4)
-    precision = trainer.probe(build, few, fold.data_of(data, setting, device), steps=6)
+    precision = there(probed, replace(setting, recipe=few), 5, data, device, 6)
     training = fold.Training(
         task, setting, 0, part.name, False, bf16=precision.bf16, channels_last=precision.channels_last, device=device
     )
@@ -213,6 +213,12 @@ def convolution(precision: trainer.Precision, device: str, repeats: int = 9) -> 
     return measuring.ratio(measuring.paired(ways, repeats), "plain", "ours")
 
 
+def probed(setting: Setting, classes: int, data: inputs.Inputs, device: str, steps: int) -> trainer.Precision:
+    """The format in which training steps are fastest where this is called."""
+    assert setting.recipe is not None
+    return trainer.probe(fold.builder(setting, classes), setting.recipe, fold.data_of(data, setting, device), steps)
+
+
 def shared(few: float, many: float, more: int, epochs: int) -> float:
     """Seconds of an epoch, from those of a fold of one epoch and of one with so many more.
 
@@ -233,7 +239,7 @@ def timed_load(task: str, setting: Setting) -> tuple[float, inputs.Inputs]:
     return time.perf_counter() - began, data
 
 
-def small(there: Callable[..., object], name: str, device: str, repeats: int, folder: Path) -> list[tuple[object, ...]]:
+def small(there: Callable[..., Any], name: str, device: str, repeats: int, folder: Path) -> list[tuple[object, ...]]:
     """A flow net on 442 drawn pictures: a few epochs of one fold."""
     import linear
 
@@ -256,8 +262,7 @@ def small(there: Callable[..., object], name: str, device: str, repeats: int, fo
         picture = cv2.imread(str(folder / f"{row}.png"))[..., ::-1].astype(np.float32)
         return (torch.from_numpy(picture).permute(2, 0, 1),)
 
-    with_data = fold.data_of(data, setting, device)
-    precision = trainer.probe(build, recipe, with_data)
+    precision = there(probed, setting, 3, data, device, 20)
     training = fold.Training(
         "drawn", setting, 0, part.name, False, bf16=precision.bf16, channels_last=precision.channels_last, device=device
     )
@@ -293,7 +298,8 @@ def main() -> None:
     asked.add_argument("--repeats", type=int, default=3)
     given = asked.parse_args()
     rows: list[tuple[object, ...]] = []
-    with tempfile.TemporaryDirectory() as home, fold.one_thread(), measuring.worker() as there:
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as home, measuring.worker() as there:
         shaped.install(Path(home), SIZES)
         cv2.setNumThreads(1)
         if given.only in ("", "mmnet"):
