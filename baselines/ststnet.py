@@ -63,8 +63,10 @@ class NormedPool(torch.autograd.Function):
         rise = -slope * inverse * of_scale / count
         start = -slope * of_bias / count - mean * rise
         found = torch.addcmul(start, values.permute(0, 2, 3, 1), rise)
-        at_most = (grad * _plane(slope)).permute(0, 2, 3, 1).flatten(1, 2)
-        found.view(clips, -1, channels).scatter_add_(1, places.permute(0, 2, 3, 1).flatten(1, 2), at_most)
+        # windows do not overlap, so what is written at a maximum is whole
+        at_most, where = torch.addcmul(_plane(start), most, _plane(rise)).addcmul_(grad, _plane(slope)), (0, 2, 3, 1)
+        places, at_most = (x.permute(where).flatten(1, 2) for x in (places, at_most))
+        found.view(clips, -1, channels).scatter_(1, places, at_most)
         return found.permute(0, 3, 1, 2), of_scale, of_bias, None
 
 
