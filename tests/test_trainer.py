@@ -325,15 +325,25 @@ def test_a_probe_answers_with_a_format_and_keeps_the_random_state():
     assert torch.equal(torch.rand(3), wanted)
 
 
+def in_turn(times):
+    """`_share_of_time` of formats that take so long."""
+
+    def share(build, recipe, data, rows, two, steps):
+        first, second = (times[precision.bf16, precision.channels_last] for precision in two)
+        return second / first
+
+    return share
+
+
 def test_a_probe_takes_a_format_that_clearly_pays(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.95, (True, False): 0.8, (True, True): 0.75}
-    monkeypatch.setattr(trainer, "_time_steps", lambda *a: times[a[4].bf16, a[4].channels_last])
+    monkeypatch.setattr(trainer, "_share_of_time", in_turn(times))
     assert trainer.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True)
 
 
 def test_a_probe_offers_no_bf16_to_convolutions_over_time(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.5, (True, False): 0.2, (True, True): 0.1}
-    monkeypatch.setattr(trainer, "_time_steps", lambda *a: times[a[4].bf16, a[4].channels_last])
+    monkeypatch.setattr(trainer, "_share_of_time", in_turn(times))
     assert trainer.probe(lambda: nn.Conv3d(1, 1, 1), RECIPE, flows(8)) == Precision(channels_last=True)
     assert trainer.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True, channels_last=True)
 
@@ -396,5 +406,6 @@ def test_a_probe_of_slow_steps_is_cut_short(monkeypatch):
     steps = []
     monkeypatch.setattr(trainer, "_epoch", lambda *a: steps.append(1) or torch.zeros(()))
     monkeypatch.setattr(trainer.time, "perf_counter", lambda: 15.0 * len(steps))
-    assert trainer._time_steps(lambda: Net(3), RECIPE, flows(8), torch.arange(4), PLAIN, 20) == 15
-    assert len(steps) == trainer.FEWEST
+    both = (PLAIN, Precision(bf16=True))
+    assert trainer._share_of_time(lambda: Net(3), RECIPE, flows(8), torch.arange(4), both, 20) == 1
+    assert len(steps) == 2 * trainer.FEWEST

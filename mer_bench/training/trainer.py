@@ -13,6 +13,7 @@ import hashlib
 import math
 import platform
 import random
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -29,7 +30,7 @@ from mer_bench.training.batches import Data, batch, draw
 
 EVAL_BATCH = 256
 LONG, FEWEST = 20.0, 4
-"""A probe stops timing a format after so many seconds, but not before so many steps."""
+"""A probe stops timing two formats after so many seconds, but not before so many steps of each."""
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -286,19 +287,21 @@ def machine(device: str) -> str:
 
 
 def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int = 20) -> Precision:
-    """The format whose training step is fastest; one that wins by less than a tenth over a plainer one is not taken."""
+    """The format whose training step is fastest; one that wins by less than a tenth over a plainer one is not taken.
+
+    Formats are tried from the plainest on, each against the best before it.
+    """
     device = data.labels.device.type
     formats = [Precision(b, c) for b in (False, True) for c in (False, True)]
     # With two frames oneDNN 3.12 (torch 2.13) fills the gradient of a 3-D convolution's bf16 weights with garbage.
     if device == "mps" or (device == "cpu" and _has_3d(build)):
         formats = formats[:2]
     rows = torch.arange(min(recipe.batch_size, len(data.labels)), device=device)
-    best, best_time = formats[0], math.inf
-    for precision in formats:
+    best = formats[0]
+    for precision in formats[1:]:
         with torch.random.fork_rng(devices=[]):
-            taken = _time_steps(build, recipe, data, rows, precision, steps)
-        if taken < 0.9 * best_time:
-            best, best_time = precision, taken
+            if _share_of_time(build, recipe, data, rows, (best, precision), steps) < 0.9:
+                best = precision
     return best
 
 
@@ -308,20 +311,24 @@ def _has_3d(build: Callable[[], nn.Module]) -> bool:
         return any(isinstance(module, nn.Conv3d) for module in build().modules())
 
 
-def _time_steps(
-    build: Callable[[], nn.Module], recipe: Recipe, data: Data, rows: Tensor, precision: Precision, steps: int
+def _share_of_time(
+    build: Callable[[], nn.Module], recipe: Recipe, data: Data, rows: Tensor, two: tuple[Precision, ...], steps: int
 ) -> float:
-    """Median seconds of a training step, after a few that warm up."""
-    model = precision.place(build().to(data.labels.device))
-    stepper, criterion = optimizer(recipe, model), nn.CrossEntropyLoss()
+    """What a training step in the second format takes of one in the first: a median, after a few steps that warm up.
+
+    They take turns, because a machine has slow moments, which must meet both.
+    """
     one = dataclasses.replace(recipe, epochs=1, batch_size=len(rows))
-    times = []
+    models = [precision.place(build().to(data.labels.device)) for precision in two]
+    steppers, criterion = [optimizer(recipe, model) for model in models], nn.CrossEntropyLoss()
+    times: list[list[float]] = []
     for step in range(steps):
-        began = time.perf_counter()
-        generator = torch.Generator().manual_seed(step)
-        _epoch(model, stepper, criterion, data, rows, one, 0, generator, precision).item()
-        times.append(time.perf_counter() - began)
-        if len(times) >= FEWEST and sum(times) > LONG:
+        times.append([])
+        for model, stepper, precision in zip(models, steppers, two, strict=True):
+            began = time.perf_counter()
+            generator = torch.Generator().manual_seed(step)
+            _epoch(model, stepper, criterion, data, rows, one, 0, generator, precision).item()
+            times[-1].append(time.perf_counter() - began)
+        if len(times) >= FEWEST and sum(map(sum, times)) > LONG:
             break
-    kept = sorted(times[len(times) // 4 :])
-    return kept[len(kept) // 2]
+    return statistics.median(second / first for first, second in times[len(times) // 4 :])
