@@ -110,6 +110,17 @@ def test_answers_dealt_out_anew_are_noise_and_the_best_of_them_is_not_chance(scr
     assert np.array_equal(again.values, found.values)
 
 
+def test_the_oracles_of_several_studies_are_graded_like_seeds(script, both):
+    found = script.verdicts(both[0], [both[1]])
+    alone = [study.result.rules["oracle-trial"].uf1 for study in both]
+    row = found[script.TOGETHER]
+    assert row.value == pytest.approx(np.mean(alone)) and row.low < row.value < row.high and row.leaky
+    assert row.chance == pytest.approx(np.mean([study.result.chance["oracle-trial"] for study in both]))
+    text = script.table(both[0], both[1], found, 2)
+    assert "| oracle-trial, mean of 2 studies (leaky) |" in text and "The mean of 2 studies' best trials' UF1" in text
+    assert script.TOGETHER not in script.verdicts(both[0])
+
+
 def test_a_study_is_found_by_its_run(script, both, monkeypatch):
     strict = both[0]
     found = strict.ledger.finished

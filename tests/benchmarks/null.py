@@ -1,6 +1,6 @@
 """What each selection rule reports where there is nothing to learn. Writes reports/null.svg and reports/null.md.
 
-    python tests/benchmarks/null.py STRICT ADAPTIVE     runs (or the beginnings of their ids) of two recorded studies
+    python tests/benchmarks/null.py STRICT [STRICT ...] ADAPTIVE     runs of recorded studies (or how their ids begin)
 
 On `synth-null-3` action units are drawn without regard to the label, so every UF1 above chance is made by choosing.
 Two recorded studies of the same space are read, one whose proposals were drawn before the start (strict) and one that
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from mer_bench.searching.ledger import Ledger
 from mer_bench.searching.trials import COMPLETE
 from mer_bench.seeds import seed
 
+TOGETHER = "oracle-trial of several studies"
 AGAIN = 200
 """Studies of noise that are made of the recorded one's answers."""
 SHOWN = ("nested", "shared", accounts.CORRECTED, "oracle-epoch", "oracle-trial")
@@ -50,29 +52,55 @@ def studied(run: str) -> Studied:
     return Studied(shelf.read(folder, [found]), found.result, folder)
 
 
-def verdicts(study: Studied) -> dict[str, Verdict]:
-    """Every rule of a study by name, the bias-corrected one and `oracle-epoch` among them; leaky ones last."""
-    found = {row.name.removesuffix(" (leaky)").removesuffix(f", {study.result.strictness}"): row
-             for row in accounts.verdicts(study.result)}  # fmt: skip
-    passes = {
+def complete(study: Studied) -> dict[int, Path]:
+    """Where the tables of the trials that finished all folds lie."""
+    return {
         one.number: study.folder / f"trial-{one.number:04d}" / "pass"
         for one in study.ledger.tried
         if one.state == COMPLETE
     }
+
+
+def verdicts(study: Studied, more: Sequence[Studied] = ()) -> dict[str, Verdict]:
+    """Every rule of a study by name, the bias-corrected one and `oracle-epoch` among them; leaky ones last.
+
+    With more studies of the same space, whose proposals have other seeds, `oracle-trial` of all as well.
+    """
+    found = {row.name.removesuffix(" (leaky)").removesuffix(f", {study.result.strictness}"): row
+             for row in accounts.verdicts(study.result)}  # fmt: skip
+    passes = complete(study)
     chosen = next(iter(selection.shared(passes).values())).trial
     found["oracle-epoch"] = oracle_epoch(study.result, passes[chosen], f"oracle-epoch, trial {chosen} (leaky)")
     if chosen and 0 in passes:
         found["oracle-epoch of trial 0"] = oracle_epoch(study.result, passes[0], "oracle-epoch, trial 0 (leaky)")
+    if more:
+        found[TOGETHER] = oracle_trials([study, *more])
     return dict(sorted(found.items(), key=lambda item: item[1].leaky))
 
 
 def oracle_epoch(result: Result, tables: Path, name: str) -> Verdict:
     """Each subject's best test epoch of one trial, graded as every other rule is."""
-    clips = selection.stored(tables).select("clip", "subject", "label").unique(maintain_order=True)
+    return _graded("oracle-epoch", name, result, selection.oracle_epoch(tables))
+
+
+def oracle_trials(studies: Sequence[Studied]) -> Verdict:
+    """The mean of the studies' `oracle-trial`, each study as a seed: its interval draws subjects for all at once."""
+    rows = [
+        selection.oracle_trial(complete(study)).rows.with_columns(pl.lit(number, pl.Int32).alias("seed"))
+        for number, study in enumerate(studies)
+    ]
+    everything = pl.concat(rows)
+    name = f"oracle-trial, mean of {len(studies)} studies (leaky)"
+    return _graded("oracle-trial", name, studies[0].result, selection.Chosen(everything, everything))
+
+
+def _graded(rule: str, name: str, result: Result, chosen: selection.Chosen) -> Verdict:
+    clips = chosen.rows.select("clip", "subject", "label").unique(maintain_order=True)
     clips = clips.with_columns(pl.col("subject").str.split("/").list.first().alias("corpus"))
     classes = list(next(iter(result.rules.values())).per_class)
-    score, chance = grading.grade("oracle-epoch", selection.oracle_epoch(tables), clips, classes)
-    return Verdict(name, score.uf1, *score.uf1_interval, chance, accounts.chance_band(score), leaky=True)
+    score, chance = grading.grade(rule, chosen, clips, classes)
+    band = accounts.chance_band(score) if score.seeds == 1 else None
+    return Verdict(name, score.uf1, *score.uf1_interval, chance, band, leaky=True)
 
 
 class Dealt(NamedTuple):
@@ -83,17 +111,18 @@ class Dealt(NamedTuple):
     lows: dict[str, np.ndarray]
 
 
-def dealt(study: Studied, again: int = AGAIN, methods: tuple[str, ...] = ("percentile", intervals.METHOD)) -> Dealt:
-    """`oracle-trial` of studies whose trials answer as the recorded ones do, but other clips.
+def dealt(
+    study: Studied,
+    together: int = 1,
+    again: int = AGAIN,
+    methods: tuple[str, ...] = ("percentile", intervals.METHOD),
+) -> Dealt:
+    """`oracle-trial` of studies whose trials answer as the recorded ones do, but other clips; means over so many.
 
     All trials' last answers are dealt out anew together, subject by subject in another order, so that trials resemble
     each other, and a subject's answers too, as they did.
     """
-    rows = [
-        selection.last(study.folder / f"trial-{one.number:04d}" / "pass").rows.sort("subject", "clip")
-        for one in study.ledger.tried
-        if one.state == COMPLETE
-    ]
+    rows = [selection.last(folder).rows.sort("subject", "clip") for folder in complete(study).values()]
     labels, subjects = rows[0]["label"].to_numpy(), rows[0]["subject"].to_numpy()
     answers = np.stack([one["prediction"].to_numpy() for one in rows]).astype(np.int64)
     classes = len(next(iter(study.result.rules.values())).per_class)
@@ -101,27 +130,38 @@ def dealt(study: Studied, again: int = AGAIN, methods: tuple[str, ...] = ("perce
     rng = np.random.default_rng(seed("dealt"))
     values, chances, lows = [], [], {method: [] for method in methods}
     for _ in range(again):
-        given = answers[:, np.concatenate([groups[i] for i in rng.permutation(len(groups))])]
-        given = np.roll(given, int(rng.integers(len(labels))), 1)
-        scores = [float(metrics.uf1(metrics.confusion(labels, said, classes), absent="zero")) for said in given]
-        best = given[int(np.argmax(scores))]
-        counts = np.stack([metrics.confusion(labels[group], best[group], classes) for group in groups])
-        values.append(max(scores))
-        chances.append(stats.chance(labels, best, classes, 200, seed=seed("chance"), absent="zero"))
+        best = [_best(answers, labels, groups, classes, rng) for _ in range(together)]
+        tables = [[metrics.confusion(labels[group], one[group], classes) for group in groups] for one in best]
+        counts = np.array(tables).swapaxes(0, 1)
+        values.append(float(metrics.uf1(counts.sum(0), "zero").mean()))
+        chances.append(
+            np.mean([stats.chance(labels, one, classes, 200, seed=seed("chance"), absent="zero") for one in best])
+        )
         for method in methods:
             found = bootstrap.subject_bootstrap(counts, metrics.uf1, method=method, replicates=2000, seed=seed("again"))
             lows[method].append(found.low)
     return Dealt(np.array(values), np.array(chances), {method: np.array(low) for method, low in lows.items()})
 
 
-def power(found: Dealt, trials: int) -> str:
-    """In words, how often that many trials of noise put `oracle-trial` above chance."""
+def _best(
+    answers: np.ndarray, labels: np.ndarray, groups: list[np.ndarray], classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Answers (clips,) of the trial that does best when all trials' (trials, clips) are dealt out anew."""
+    given = answers[:, np.concatenate([groups[i] for i in rng.permutation(len(groups))])]
+    given = np.roll(given, int(rng.integers(len(labels))), 1)
+    scores = [float(metrics.uf1(metrics.confusion(labels, said, classes), absent="zero")) for said in given]
+    return given[int(np.argmax(scores))]
+
+
+def power(found: Dealt, trials: int, together: int = 1) -> str:
+    """In words, how often so many trials of noise put `oracle-trial` above chance; a mean over so many studies."""
     low, middle, high = np.quantile(found.values, [0.025, 0.5, 0.975])
     share = {method: f"{(ends > found.chances).mean():.0%}" for method, ends in found.lows.items()}
     by_others = ", ".join(f"by the {method} interval in {told}" for method, told in share.items())
+    best = "The best trial's UF1" if together == 1 else f"The mean of {together} studies' best trials' UF1"
     return (
         f"How sure would `oracle-trial` be to lie above chance? The {trials} trials' answers were dealt out anew "
-        f"{len(found.values)} times, subject by subject. The best trial's UF1 is {prose.number(middle)} in the median "
+        f"{len(found.values)} times, subject by subject. {best} is {prose.number(middle)} in the median "
         f"(95 %: {prose.bounds(low, high)}; chance {prose.number(float(found.chances.mean()))}), and lies above chance "
         f'by value in {(found.values > found.chances).mean():.0%}, {by_others}. The rule for "above chance" asks for '
         f"the {intervals.METHOD} interval, the only one that covers what it says with few subjects (`calibration.md`)."
@@ -130,7 +170,8 @@ def power(found: Dealt, trials: int) -> str:
 
 def picture(found: dict[str, Verdict]) -> str:
     """The rules that people meet, as a file of its own."""
-    rows = [found[name] for name in SHOWN if name in found]
+    shown = [TOGETHER if name == "oracle-trial" and TOGETHER in found else name for name in SHOWN]
+    rows = [found[name] for name in shown if name in found]
     top = max(row.high or row.value for row in rows)
     return svg.alone(landscapes.verdicts(rows, (0.0, min(1.0, math.ceil(10 * top) / 10 + 0.1)), legend=True))
 
@@ -144,8 +185,8 @@ def where(row: Verdict) -> str:
     return "above the band" if row.value > row.band[1] else "below it" if row.value < row.band[0] else "inside the band"
 
 
-def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict]) -> str:
-    """Every rule of the strict study, and how far the adaptive one lies from it."""
+def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict], studies: int = 1) -> str:
+    """Every rule of the strict study, and how far the adaptive one lies from it; so many studies share `TOGETHER`."""
     result, other, about = strict.result, adaptive.result, (__doc__ or "").split("\n\n")[2]
     lines = ["# The null: what each rule reports where there is nothing to learn\n"]
     lines += [f"**{result.banner}**\n"] if result.banner else []
@@ -166,8 +207,8 @@ def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict]) -> str:
         ends = prose.bounds(gap.interval.low, gap.interval.high)
         values = " | ".join(prose.number(side.rules[rule].uf1) for side in (result, other))
         lines.append(f"| {rule} | {values} | {prose.number(gap.value, signed=True)} {ends} | {prose.p_value(gap.p)} |")
-    whole = sum(one.state == COMPLETE for one in strict.ledger.tried)
-    lines += ["", power(dealt(strict), whole)]
+    for together in sorted({1, studies}):
+        lines += ["", power(dealt(strict, together), len(complete(strict)), together)]
     return "\n".join(lines) + "\n"
 
 
@@ -185,15 +226,15 @@ def size(study: Studied) -> str:
 def main() -> None:
     """Write the picture and the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("strict", help="run of the strict study")
+    parser.add_argument("strict", nargs="+", help="run of the strict study; more of other seeds may follow it")
     parser.add_argument("adaptive", help="run of the adaptive study")
     parser.add_argument("--folder", type=Path, default=Path("reports"))
     asked = parser.parse_args()
-    strict, adaptive = studied(asked.strict), studied(asked.adaptive)
-    found = verdicts(strict)
+    (strict, *more), adaptive = (studied(run) for run in asked.strict), studied(asked.adaptive)
+    found = verdicts(strict, more)
     asked.folder.mkdir(parents=True, exist_ok=True)
     (asked.folder / "null.svg").write_text(picture(found), encoding="utf-8")
-    (asked.folder / "null.md").write_text(table(strict, adaptive, found), encoding="utf-8")
+    (asked.folder / "null.md").write_text(table(strict, adaptive, found, 1 + len(more)), encoding="utf-8")
     print((asked.folder / "null.md").read_text("utf-8"))
 
 
