@@ -55,14 +55,22 @@ def both(script, tmp_path_factory):
     return found
 
 
+def read(script, *studies):
+    """What the script finds in studies, alone and together."""
+    grades = [script.graded(study) for study in studies]
+    return script.verdicts([study.result for study in studies], grades), grades
+
+
 def test_every_rule_is_there_the_leaky_ones_last(script, both):
     strict = both[0]
-    found = script.verdicts(strict)
+    found, _ = read(script, strict)
     assert set(script.SHOWN) <= set(found)
     flags = [row.leaky for row in found.values()]
     assert flags == sorted(flags) and "oracle" in next(n for n in found if found[n].leaky)
     for rule, score in strict.result.rules.items():
-        assert (found[rule].value, found[rule].chance) == (score.uf1, strict.result.chance[rule])
+        row = found[rule]
+        assert row.chance == strict.result.chance[rule] and row.band == accounts.chance_band(score)
+        assert (row.value, row.low, row.high) == pytest.approx((score.uf1, *score.uf1_interval))
     assert found[accounts.CORRECTED].value == strict.result.hindsight["bias_corrected"]
 
 
@@ -70,12 +78,11 @@ def test_the_oracle_over_epochs_is_the_rule_of_that_name_on_the_trial_that_share
     strict = both[0]
     passes = {t.number: strict.folder / f"trial-{t.number:04d}" / "pass" for t in strict.ledger.tried}
     chosen = next(iter(selection.shared(passes).values())).trial
-    score, chance = grading.grade(
-        "oracle-epoch", selection.oracle_epoch(passes[chosen]), inv.clips(SIZES), toy.TASK.classes
-    )
-    row = script.verdicts(strict)["oracle-epoch"]
-    assert (row.value, (row.low, row.high), row.chance) == (score.uf1, score.uf1_interval, chance)
-    assert row.leaky and f"trial {chosen}" in row.name
+    found, grades = read(script, strict)
+    for rule, trial in ((script.CHOSEN, chosen), (script.PUBLISHED, 0)):
+        one = selection.oracle_epoch(passes[trial])
+        assert grades[0][rule] == grading.grade("oracle-epoch", one, inv.clips(SIZES), toy.TASK.classes)
+        assert found[rule].leaky and found[rule].value == pytest.approx(grades[0][rule][0].uf1)
 
 
 def test_where_a_number_lies(script):
@@ -89,8 +96,8 @@ def test_where_a_number_lies(script):
 
 def test_the_table_and_the_picture(script, both):
     strict, adaptive = both
-    found = script.verdicts(strict)
-    text = script.table(strict, adaptive, found)
+    found, _ = read(script, strict)
+    text = script.table([strict], adaptive, found, [found])
     assert inv.BANNER in text and "40 clips of 5 subjects, 5 trials, qmc, strict, seed 0" in text
     assert "5 trials, tpe, adaptive, seed 1" in text and text.count("\n| nested, strict |") == 1
     gap = adaptive.result.rules["nested"].uf1 - strict.result.rules["nested"].uf1
@@ -99,6 +106,7 @@ def test_the_table_and_the_picture(script, both):
     drawn = ElementTree.fromstring(script.picture(found))
     kinds = [c.get("class") for c in drawn.iter("{http://www.w3.org/2000/svg}circle")]
     assert kinds.count("dot") == 3 + 1 and kinds.count("dot leaky") == 2 + 1, "and one each in the legend"
+    assert "95 % of shuffles" in "".join(drawn.itertext())
 
 
 def test_answers_dealt_out_anew_are_noise_and_the_best_of_them_is_not_chance(script, both):
@@ -110,15 +118,26 @@ def test_answers_dealt_out_anew_are_noise_and_the_best_of_them_is_not_chance(scr
     assert np.array_equal(again.values, found.values)
 
 
-def test_the_oracles_of_several_studies_are_graded_like_seeds(script, both):
-    found = script.verdicts(both[0], [both[1]])
-    alone = [study.result.rules["oracle-trial"].uf1 for study in both]
-    row = found[script.TOGETHER]
-    assert row.value == pytest.approx(np.mean(alone)) and row.low < row.value < row.high and row.leaky
-    assert row.chance == pytest.approx(np.mean([study.result.chance["oracle-trial"] for study in both]))
-    text = script.table(both[0], both[1], found, 2)
-    assert "| oracle-trial, mean of 2 studies (leaky) |" in text and "The mean of 2 studies' best trials' UF1" in text
-    assert script.TOGETHER not in script.verdicts(both[0])
+def test_several_studies_are_graded_like_seeds(script, both):
+    found, grades = read(script, *both)
+    for rule in ("nested", "shared", "oracle-trial", script.PUBLISHED):
+        alone = [one[rule] for one in grades]
+        rows = np.concatenate([grading.counts_of(score)[0] for score, _ in alone], 1)
+        slow = [metrics.uf1(rows[np.random.default_rng(i).integers(0, 5, 5)].sum(0), "zero").mean() for i in range(99)]
+        row = found[rule]
+        assert row.value == pytest.approx(np.mean([score.uf1 for score, _ in alone]))
+        assert row.chance == pytest.approx(np.mean([chance for _, chance in alone]))
+        assert row.low < row.value < row.high and row.low < np.median(slow) < row.high and row.band is None
+    each = [read(script, study)[0] for study in both]
+    text = script.table(both, both[1], found, each)
+    assert "| rule | seed 0 | seed 1 |" in text and "The mean of 2 studies' best trials' UF1" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| oracle-trial (leaky) |") and ": " in line]
+    for one, cell in zip(each, line.split("|")[2:4], strict=True):
+        assert cell.strip().endswith(f": {script.where(one['oracle-trial'])}")
+    assert "95 % of shuffles" not in script.picture(found)
+    other = replace(both[1].result.rules["nested"], by_subject={"a/b": [[[1, 0], [0, 1]]]})
+    with pytest.raises(MerBenchError, match="other subjects"):
+        script.verdicts([both[0].result] * 2, [{"nested": (one, 0.3)} for one in (grades[0]["nested"][0], other)])
 
 
 def test_a_study_is_found_by_its_run(script, both, monkeypatch):

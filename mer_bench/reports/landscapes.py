@@ -148,20 +148,22 @@ def verdicts(rows: Sequence[Verdict], ends: tuple[float, float] = (0.0, 1.0), le
             inside.append(line(scale(row.low), y + 24, scale(row.high), y + 24, f"bar{leaky}"))
         inside.append(element("circle", cx=scale(row.value), cy=y + 24, r=4, class_=f"dot{leaky}"))
         parts.append(element("g", *inside))
-    parts += [_legend(bottom + 36)] if legend else []
+    parts += [_legend(bottom + 36, any(row.band for row in rows))] if legend else []
     return picture(height, "UF1 under each rule, with its 95 % interval and chance", *parts)
 
 
-def _legend(y: float) -> Markup:
+def _legend(y: float, band: bool) -> Markup:
     """What the marks of `verdicts` are."""
-    return joined(
+    parts = [
         element("circle", cx=PAD + 4, cy=y, r=4, class_="dot"),
         text(PAD + 14, y + 3.5, "chose by validation subjects", "small"),
         element("circle", cx=PAD + 164, cy=y, r=4, class_="dot leaky"),
         text(PAD + 174, y + 3.5, "saw the test labels", "small"),
-        element("rect", x=PAD + 274, y=y - 5, width=18, height=10, rx=2, class_="band"),
-        text(PAD + 298, y + 3.5, "95 % of shuffles", "small"),
-    )
+    ]
+    if band:
+        parts.append(element("rect", x=PAD + 274, y=y - 5, width=18, height=10, rx=2, class_="band"))
+        parts.append(text(PAD + 298, y + 3.5, "95 % of shuffles", "small"))
+    return joined(*parts)
 
 
 def votes(rows: Sequence[tuple[int, Sequence[str]]], folds: int) -> Markup:

@@ -3,17 +3,18 @@
     python tests/benchmarks/null.py STRICT [STRICT ...] ADAPTIVE     runs of recorded studies (or how their ids begin)
 
 On `synth-null-3` action units are drawn without regard to the label, so every UF1 above chance is made by choosing.
-Two recorded studies of the same space are read, one whose proposals were drawn before the start (strict) and one that
-proposes by what it has seen (adaptive); nothing is trained. `oracle-epoch` keeps the best test epoch of each subject,
-as most published numbers do, here of the trial that `shared` chose (and of trial 0, the published setting). *Above
-chance*: the lower end of the 95 % interval over subjects lies above the mean of 1,000 shuffles of the same predictions.
+Recorded studies of the same space are read, some whose proposals were drawn before the start (strict, each with its own
+seed) and one that proposes by what it has seen (adaptive); nothing is trained. `oracle-epoch` keeps the best test epoch
+of each subject, as most published numbers do, here of the trial that `shared` chose and of trial 0, the published
+setting. *Above chance*: the lower end of the 95 % interval over subjects lies above the mean of 1,000 shuffles of the
+same predictions.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,9 @@ import polars as pl
 
 from mer_bench import bootstrap, comparisons, intervals, metrics, selection, stats
 from mer_bench.answering import reproduce
+from mer_bench.contracts import MerBenchError
 from mer_bench.records import grading, tracking
-from mer_bench.records.scores import Result
+from mer_bench.records.scores import Result, RuleScore
 from mer_bench.reports import landscapes, prose, svg
 from mer_bench.reports.landscapes import Verdict
 from mer_bench.searching import accounts, shelf
@@ -31,10 +33,12 @@ from mer_bench.searching.ledger import Ledger
 from mer_bench.searching.trials import COMPLETE
 from mer_bench.seeds import seed
 
-TOGETHER = "oracle-trial of several studies"
+Grades = Mapping[str, tuple[RuleScore, float]]
+Rows = Mapping[str, Verdict]
 AGAIN = 200
 """Studies of noise that are made of the recorded one's answers."""
-SHOWN = ("nested", "shared", accounts.CORRECTED, "oracle-epoch", "oracle-trial")
+CHOSEN, PUBLISHED = "oracle-epoch of shared's trial", "oracle-epoch of trial 0"
+SHOWN = ("nested", "shared", accounts.CORRECTED, CHOSEN, "oracle-trial")
 
 
 class Studied(NamedTuple):
@@ -61,46 +65,48 @@ def complete(study: Studied) -> dict[int, Path]:
     }
 
 
-def verdicts(study: Studied, more: Sequence[Studied] = ()) -> dict[str, Verdict]:
-    """Every rule of a study by name, the bias-corrected one and `oracle-epoch` among them; leaky ones last.
-
-    With more studies of the same space, whose proposals have other seeds, `oracle-trial` of all as well.
-    """
-    found = {row.name.removesuffix(" (leaky)").removesuffix(f", {study.result.strictness}"): row
-             for row in accounts.verdicts(study.result)}  # fmt: skip
-    passes = complete(study)
+def graded(study: Studied) -> Grades:
+    """Each rule's scores and its chance, `oracle-epoch` of the trial that `shared` chose and of trial 0 among them."""
+    result, passes = study.result, complete(study)
+    found = {rule: (score, result.chance[rule]) for rule, score in result.rules.items()}
     chosen = next(iter(selection.shared(passes).values())).trial
-    found["oracle-epoch"] = oracle_epoch(study.result, passes[chosen], f"oracle-epoch, trial {chosen} (leaky)")
-    if chosen and 0 in passes:
-        found["oracle-epoch of trial 0"] = oracle_epoch(study.result, passes[0], "oracle-epoch, trial 0 (leaky)")
-    if more:
-        found[TOGETHER] = oracle_trials([study, *more])
+    for rule, trial in ((CHOSEN, chosen), (PUBLISHED, 0)):
+        if trial in passes:
+            found[rule] = _grade(result, selection.oracle_epoch(passes[trial]))
+    return found
+
+
+def _grade(result: Result, chosen: selection.Chosen) -> tuple[RuleScore, float]:
+    clips = chosen.rows.select("clip", "subject", "label").unique(maintain_order=True)
+    clips = clips.with_columns(pl.col("subject").str.split("/").list.first().alias("corpus"))
+    return grading.grade("oracle-epoch", chosen, clips, list(next(iter(result.rules.values())).per_class))
+
+
+def verdicts(results: Sequence[Result], grades: Sequence[Grades]) -> dict[str, Verdict]:
+    """Every rule that all studies have, leaky ones last: the mean over studies, whose subjects are drawn together."""
+    found = {}
+    for rule, (score, _) in grades[0].items():
+        if not all(rule in one for one in grades):
+            continue
+        counts, subjects = _together([one[rule][0] for one in grades])
+        corpora = [name.split("/")[0] for name in subjects]
+        ends = bootstrap.subject_bootstrap(counts, metrics.uf1, strata=corpora, seed=seed("bootstrap"))
+        value, chance = float(metrics.uf1(counts.sum(0)).mean()), float(np.mean([one[rule][1] for one in grades]))
+        band = accounts.chance_band(score) if len(grades) == 1 else None
+        words = f", {results[0].strictness}" if rule.startswith("nested") else " (leaky)" if score.leaky else ""
+        found[rule] = Verdict(rule + words, value, ends.low, ends.high, chance, band, score.leaky)
+        if rule == accounts.OF and all("bias_corrected" in one.hindsight for one in results):
+            corrected = float(np.mean([one.hindsight["bias_corrected"] for one in results]))
+            found[accounts.CORRECTED] = Verdict(accounts.CORRECTED, corrected, None, None, chance, band)
     return dict(sorted(found.items(), key=lambda item: item[1].leaky))
 
 
-def oracle_epoch(result: Result, tables: Path, name: str) -> Verdict:
-    """Each subject's best test epoch of one trial, graded as every other rule is."""
-    return _graded("oracle-epoch", name, result, selection.oracle_epoch(tables))
-
-
-def oracle_trials(studies: Sequence[Studied]) -> Verdict:
-    """The mean of the studies' `oracle-trial`, each study as a seed: its interval draws subjects for all at once."""
-    rows = [
-        selection.oracle_trial(complete(study)).rows.with_columns(pl.lit(number, pl.Int32).alias("seed"))
-        for number, study in enumerate(studies)
-    ]
-    everything = pl.concat(rows)
-    name = f"oracle-trial, mean of {len(studies)} studies (leaky)"
-    return _graded("oracle-trial", name, studies[0].result, selection.Chosen(everything, everything))
-
-
-def _graded(rule: str, name: str, result: Result, chosen: selection.Chosen) -> Verdict:
-    clips = chosen.rows.select("clip", "subject", "label").unique(maintain_order=True)
-    clips = clips.with_columns(pl.col("subject").str.split("/").list.first().alias("corpus"))
-    classes = list(next(iter(result.rules.values())).per_class)
-    score, chance = grading.grade(rule, chosen, clips, classes)
-    band = accounts.chance_band(score) if score.seeds == 1 else None
-    return Verdict(name, score.uf1, *score.uf1_interval, chance, band, leaky=True)
+def _together(scores: Sequence[RuleScore]) -> tuple[np.ndarray, list[str]]:
+    """Confusion counts (subjects, studies, K, K) and the subjects' names; each study counts like a seed."""
+    counts, subjects = zip(*(grading.counts_of(score) for score in scores), strict=True)
+    if any(names != subjects[0] for names in subjects):
+        raise MerBenchError("the strict studies have other subjects; name studies of one task")
+    return np.concatenate(counts, 1), subjects[0]
 
 
 class Dealt(NamedTuple):
@@ -168,10 +174,9 @@ def power(found: Dealt, trials: int, together: int = 1) -> str:
     )
 
 
-def picture(found: dict[str, Verdict]) -> str:
+def picture(found: Rows) -> str:
     """The rules that people meet, as a file of its own."""
-    shown = [TOGETHER if name == "oracle-trial" and TOGETHER in found else name for name in SHOWN]
-    rows = [found[name] for name in shown if name in found]
+    rows = [found[name] for name in SHOWN if name in found]
     top = max(row.high or row.value for row in rows)
     return svg.alone(landscapes.verdicts(rows, (0.0, min(1.0, math.ceil(10 * top) / 10 + 0.1)), legend=True))
 
@@ -185,21 +190,48 @@ def where(row: Verdict) -> str:
     return "above the band" if row.value > row.band[1] else "below it" if row.value < row.band[0] else "inside the band"
 
 
-def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict], studies: int = 1) -> str:
-    """Every rule of the strict study, and how far the adaptive one lies from it; so many studies share `TOGETHER`."""
-    result, other, about = strict.result, adaptive.result, (__doc__ or "").split("\n\n")[2]
+def table(strict: Sequence[Studied], adaptive: Studied, found: Rows, each: Sequence[Rows]) -> str:
+    """Every rule of the strict studies (`found`, and of `each`), and how far the adaptive one lies from the first."""
+    result, about = strict[0].result, (__doc__ or "").split("\n\n")[2]
     lines = ["# The null: what each rule reports where there is nothing to learn\n"]
     lines += [f"**{result.banner}**\n"] if result.banner else []
     lines += [
         about.strip() + "\n",
-        f"`tests/benchmarks/null.py`. `{result.model}` on `{result.task}`: {size(strict)}.\n",
+        f"`tests/benchmarks/null.py`. `{result.model}` on `{result.task}`: {'; '.join(map(size, strict))}.\n",
     ]
     lines += ["| rule | UF1 [95 %] | chance [95 % of shuffles] | above chance |", "|---|---|---|---|"]
     for row in found.values():
-        value = prose.number(row.value) + (f" {prose.bounds(row.low, row.high or 1.0)}" if row.low is not None else "")
         chance = prose.number(row.chance) + (f" {prose.bounds(*row.band)}" if row.band else "")
-        lines.append(f"| {row.name} | {value} | {chance} | {where(row)} |")
-    lines += ["", f"The same space searched adaptively ({size(adaptive)}), paired by subject:\n"]
+        lines.append(f"| {row.name} | {_value(row)} | {chance} | {where(row)} |")
+    if len(strict) > 1:
+        lines += ["", f"Means over {len(strict)} studies, whose subjects are drawn together. Each study by itself:\n"]
+        lines += _each(strict, found, each)
+    lines += ["", *_adaptive(strict[0], adaptive)]
+    for together in sorted({1, len(strict)}):
+        lines += ["", power(dealt(strict[0], together), len(complete(strict[0])), together)]
+    return "\n".join(lines) + "\n"
+
+
+def _value(row: Verdict) -> str:
+    return prose.number(row.value) + (f" {prose.bounds(row.low, row.high or 1.0)}" if row.low is not None else "")
+
+
+def _each(strict: Sequence[Studied], found: Rows, each: Sequence[Rows]) -> list[str]:
+    """One column a study: its numbers, and whether they are above chance."""
+    lines = ["| rule | " + " | ".join(f"seed {study.ledger.question.get('seed', 0)}" for study in strict) + " |"]
+    lines += ["|---|" + "---|" * len(strict)]
+    for rule, row in found.items():
+        lines.append(f"| {row.name} | " + " | ".join(f"{_value(one[rule])}: {where(one[rule])}" for one in each) + " |")
+    return lines
+
+
+def _adaptive(strict: Studied, adaptive: Studied) -> list[str]:
+    """The honest rules of two studies of one space, paired by subject."""
+    result, other = strict.result, adaptive.result
+    seeds = f"seed {strict.ledger.question.get('seed', 0)}"
+    lines = [
+        f"The same space searched adaptively ({size(adaptive)}), paired by subject with the strict study of {seeds}:\n"
+    ]
     lines += ["| rule | strict | adaptive | adaptive - strict [95 %] | p |", "|---|---|---|---|---|"]
     for rule in [rule for rule in result.rules if rule in other.rules and not selection.is_leaky(rule)]:
         ours, theirs = (grading.counts_of(side.rules[rule])[0] for side in (other, result))
@@ -207,9 +239,7 @@ def table(strict: Studied, adaptive: Studied, found: dict[str, Verdict], studies
         ends = prose.bounds(gap.interval.low, gap.interval.high)
         values = " | ".join(prose.number(side.rules[rule].uf1) for side in (result, other))
         lines.append(f"| {rule} | {values} | {prose.number(gap.value, signed=True)} {ends} | {prose.p_value(gap.p)} |")
-    for together in sorted({1, studies}):
-        lines += ["", power(dealt(strict, together), len(complete(strict)), together)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def size(study: Studied) -> str:
@@ -230,11 +260,13 @@ def main() -> None:
     parser.add_argument("adaptive", help="run of the adaptive study")
     parser.add_argument("--folder", type=Path, default=Path("reports"))
     asked = parser.parse_args()
-    (strict, *more), adaptive = (studied(run) for run in asked.strict), studied(asked.adaptive)
-    found = verdicts(strict, more)
+    strict, adaptive = [studied(run) for run in asked.strict], studied(asked.adaptive)
+    results, grades = [study.result for study in strict], [graded(study) for study in strict]
+    found = verdicts(results, grades)
+    each = [verdicts([result], [one]) for result, one in zip(results, grades, strict=True)]
     asked.folder.mkdir(parents=True, exist_ok=True)
     (asked.folder / "null.svg").write_text(picture(found), encoding="utf-8")
-    (asked.folder / "null.md").write_text(table(strict, adaptive, found, 1 + len(more)), encoding="utf-8")
+    (asked.folder / "null.md").write_text(table(strict, adaptive, found, each), encoding="utf-8")
     print((asked.folder / "null.md").read_text("utf-8"))
 
 
