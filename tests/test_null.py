@@ -131,6 +131,8 @@ def test_several_studies_are_graded_like_seeds(script, both):
     each = [read(script, study)[0] for study in both]
     text = script.table(both, both[1], found, each)
     assert "| rule | seed 0 | seed 1 |" in text and "The mean of 2 studies' best trials' UF1" in text
+    said = [script.where(one[accounts.CORRECTED]) for one in each]
+    assert f"| {script._counted(said)} |" in text and script._counted(["a", "b", "a"]) == "a in 2 of 3, b in 1 of 3"
     (line,) = [line for line in text.splitlines() if line.startswith("| oracle-trial (leaky) |") and ": " in line]
     for one, cell in zip(each, line.split("|")[2:4], strict=True):
         assert cell.strip().endswith(f": {script.where(one['oracle-trial'])}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -200,9 +201,10 @@ def table(strict: Sequence[Studied], adaptive: Studied, found: Rows, each: Seque
         f"`tests/benchmarks/null.py`. `{result.model}` on `{result.task}`: {'; '.join(map(size, strict))}.\n",
     ]
     lines += ["| rule | UF1 [95 %] | chance [95 % of shuffles] | above chance |", "|---|---|---|---|"]
-    for row in found.values():
+    for rule, row in found.items():
         chance = prose.number(row.chance) + (f" {prose.bounds(*row.band)}" if row.band else "")
-        lines.append(f"| {row.name} | {_value(row)} | {chance} | {where(row)} |")
+        said = where(row) if row.low is not None else _counted([where(one[rule]) for one in each])
+        lines.append(f"| {row.name} | {_value(row)} | {chance} | {said} |")
     if len(strict) > 1:
         lines += ["", f"Means over {len(strict)} studies, whose subjects are drawn together. Each study by itself:\n"]
         lines += _each(strict, found, each)
@@ -214,6 +216,13 @@ def table(strict: Sequence[Studied], adaptive: Studied, found: Rows, each: Seque
 
 def _value(row: Verdict) -> str:
     return prose.number(row.value) + (f" {prose.bounds(row.low, row.high or 1.0)}" if row.low is not None else "")
+
+
+def _counted(said: Sequence[str]) -> str:
+    """What is said of each study, with how often; a mean of numbers without intervals has no band of its own."""
+    if len(said) == 1:
+        return said[0]
+    return ", ".join(f"{words} in {count} of {len(said)}" for words, count in Counter(said).items())
 
 
 def _each(strict: Sequence[Studied], found: Rows, each: Sequence[Rows]) -> list[str]:
