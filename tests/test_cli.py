@@ -1,5 +1,6 @@
 """The command line as a person meets it: quick help, one clear line for an error, the right exit code."""
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -70,6 +71,7 @@ def test_help_is_quick_and_loads_no_heavy_library():
         (["search", "ridge_flow"], "mmnet"),
         (["search", "mmnet", "--trails", "8"], "--trials"),
         (["serach", "mmnet"], "search"),
+        (["--versoin"], "known: --version"),
         (["compare", "mmnet", "--against", "mmnet"], "--against"),
         (["data", "add", "casme9", "."], "known: "),
         (["run", "ridge_flow", "--workers", "0"], "at least one"),
@@ -85,6 +87,11 @@ def test_a_usage_error_is_one_line_that_lists_the_known_names(words, said, typed
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and said in done.stderr
     assert done.stdout == ""
+
+
+def test_the_release_is_said(typed):
+    done = typed("--version")
+    assert (done.returncode, done.stdout) == (0, f"mer-bench {importlib.metadata.version('mer-bench')}\n")
 
 
 def test_report_without_runs_says_which_command_makes_one(typed):

@@ -51,10 +51,25 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Micro-expression recognition under one honest leave-one-subject-out protocol.",
 )
 for group in (data, runs, spaces, plans):
     app.add_typer(group.app, name=group.NAME)
+
+
+def _release(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"mer-bench {version('mer-bench')}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_release, is_eager=True, help="Which release this is.")]
+
+
+@app.callback()
+def root(version: Version = False) -> None:
+    """Micro-expression recognition under one honest leave-one-subject-out protocol."""
 
 
 @app.command()
