@@ -378,8 +378,9 @@ def test_memory_format_of_pictures_and_of_clips():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_one_number_that_is_none_is_found_among_many(bad, dtype):
-    tensors = [torch.zeros(0), torch.ones(()), torch.full((3, 4), 3e38), torch.zeros(7, dtype=dtype)]
+@pytest.mark.parametrize("large", [1.0, 3e38])
+def test_one_number_that_is_none_is_found_among_many(bad, dtype, large):
+    tensors = [torch.zeros(0), torch.ones(()), torch.full((3, 4), large), torch.zeros(7, dtype=dtype)]
     assert trainer.finite(tensors)
     tensors[-1][3] = bad
     assert not trainer.finite(tensors)

@@ -175,8 +175,10 @@ def fit(
 
 @torch.no_grad()
 def finite(tensors: Iterable[Tensor]) -> bool:
-    """Whether every number of all tensors is one; waits for the device once."""
-    return math.isfinite(nn.utils.get_total_norm([x for x in tensors if x.numel()], math.inf))
+    """Whether every number of all tensors is one; waits for the device once if so."""
+    numbers = [x for x in tensors if x.numel()]
+    # a processor sums squares twenty times as fast as it finds the largest, but they may overflow, which that cannot
+    return any(math.isfinite(nn.utils.get_total_norm(numbers, order)) for order in (2.0, math.inf))
 
 
 def _tensors(model: nn.Module) -> dict[str, tuple[Tensor, int]]:
