@@ -166,8 +166,8 @@ def alive(pid):
 
 
 def workers(place):
-    """Worker processes that run, each with its node."""
-    return {pid: said[-1]["RAY_RAYLET_PID"] for pid, said in sorted(notes(place).items()) if alive(pid)}
+    """Worker processes that run, each with its node; one whose first note is not written yet is none."""
+    return {pid: said[-1]["RAY_RAYLET_PID"] for pid, said in sorted(notes(place).items()) if said and alive(pid)}
 
 
 def kill(*pids):

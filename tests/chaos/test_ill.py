@@ -44,4 +44,5 @@ def test_three_errors_alike_in_a_row_stop_the_search_with_the_error_on_top(study
     with pytest.raises(MerBenchError, match="same error: RuntimeError: a layer of 7 channels"):
         tune.search(asked, Cluster(2), told.append)
     failed = [end for end in told if end.state == trials.FAIL]
-    assert 3 <= len(failed) <= 4 and len(trials.everything(asked)) < 8
+    # the two under way when the third has failed may end before they are stopped
+    assert 3 <= len(failed) <= 5 and len(trials.everything(asked)) < 8
