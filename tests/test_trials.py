@@ -179,6 +179,27 @@ def test_a_closing_that_died_halfway_leaves_no_pass_of_too_few_folds(study, monk
     assert end.folds == len(SIZES) and rows["fold"].unique().sort().to_list() == FOLDS
 
 
+def test_a_clearing_that_died_halfway_is_done_by_the_next_driver(study, monkeypatch):
+    question = study()
+    trials.propose(question, 0, question.space.default())
+    run(question, 0)
+    clear = trials.shutil.rmtree
+
+    def die(path, **options):
+        if str(path).endswith("folds"):
+            raise KeyboardInterrupt
+        clear(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trials.shutil, "rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            trials.close(question, 0, trials.COMPLETE)
+    end, folds = trials.ended(question, 0), trials.folder(question, 0) / "folds"
+    assert end.state == trials.COMPLETE and folds.is_dir()
+    trials.forget_attempts(question)
+    assert not folds.exists() and trials.ended(question, 0) == end and list(trials.candidates(question)) == [0]
+
+
 def test_a_trials_time_runs_from_its_first_fold_whatever_dies(study):
     question = study(timeout=100.0)
     trials.propose(question, 0, question.space.default())

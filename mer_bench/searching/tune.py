@@ -138,8 +138,8 @@ def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budg
     """
     control = Control(study, on_end, budget)
     ended = trials.everything(study)
+    trials.forget_attempts(study)
     if len(ended) < study.trials:
-        trials.forget_attempts(study)
         with joined(cluster):
             if cluster.address:
                 check_shared(study.folder)
