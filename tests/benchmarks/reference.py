@@ -177,7 +177,7 @@ def mmnet(there: Callable[..., Any], device: str, repeats: int) -> list[tuple[ob
         "two": lambda: there(fold.train_on, replace(training, stop_after=1), data, 5),
         "decoding": lambda: [shown(row, True) for row in part.train],
     }
-    taken = measuring.paired(both, repeats, warm=1 if device == "cuda" else 0)
+    taken = measuring.paired(both, repeats)
     clips = len(part.train) + len(part.test)
     share = prepared / len(table) / (shaped.FOLDS * recipe.epochs)
     ours = [
