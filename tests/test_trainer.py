@@ -249,6 +249,29 @@ def test_a_model_that_learns_from_what_it_is_scored_on_is_refused(model):
         train(model=lambda: model(3))
 
 
+@pytest.mark.parametrize("precision", [PLAIN, Precision(channels_last=True), Precision(bf16=True)])
+@pytest.mark.parametrize("values", [1, 50 * SIZE * SIZE, 2**30])
+def test_batches_made_together_are_those_made_alone(monkeypatch, values, precision):
+    """One at a time, two at a time and all at once: the same numbers, and as many of them."""
+    recipe, shown = replace(RECIPE, jitter=0.2, colour=0.1, batch_size=4), {}
+
+    class Shown(Pair):
+        def forward(self, onset, apex):
+            if self.training:
+                shown.setdefault(trainer.AHEAD, []).append((onset.clone(), apex.clone()))
+            return super().forward(onset, apex)
+
+    def told(ahead):
+        monkeypatch.setattr(trainer, "AHEAD", ahead)
+        return train(colours(24, near=True, reach=(2, 2, 2)), recipe=recipe, model=Shown, precision=precision)
+
+    assert same(told(0), told(values))
+    alone, together = shown[0], shown[values]
+    assert [len(onset) for onset, _ in together] == [4, 4, 4, 2] * recipe.epochs
+    for one, other in zip(alone, together, strict=True):
+        assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(one, other, strict=True))
+
+
 def test_stop_after_repeats_the_start_of_the_schedule():
     whole, stopped = train(), train(stop_after=1)
     assert stopped.test.shape[0] == 2

@@ -15,7 +15,7 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +31,8 @@ from mer_bench.training.batches import Data, batch, draw
 EVAL_BATCH = 256
 LONG, FEWEST = 20.0, 4
 """A probe stops timing two formats after so many seconds, but not before so many steps of each."""
+AHEAD = 2**19
+"""Values of pictures made at once: the dozens of calls that a batch takes cost a small one more than its values do."""
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
@@ -244,10 +246,9 @@ def _epoch(
     sizes = [len(part) for part in parts]
     draws = torch.split(draw(data, recipe, sizes, generator).to(train.device), sizes, 1)
     total = torch.zeros((), device=train.device)
-    for i, (part, drawn) in enumerate(zip(parts, draws, strict=True)):
+    for i, (part, inputs) in enumerate(zip(parts, _ahead(data, parts, recipe, draws, precision), strict=True)):
         for group in steps.param_groups:
             group["lr"] = learning_rate(recipe, epoch, i / len(parts))
-        inputs = {k: precision.lay(x) for k, x in batch(data, part, recipe, drawn, precision.channels_last).items()}
         with precision.autocast(train.device.type):
             logits = model(**inputs)
         loss = criterion(logits.float(), data.labels[part])
@@ -258,6 +259,21 @@ def _epoch(
         steps.step()
         total += loss.detach()
     return total / len(parts)
+
+
+def _ahead(
+    data: Data, parts: Sequence[Tensor], recipe: Recipe, draws: Sequence[Tensor], precision: Precision
+) -> Iterator[dict[str, Tensor]]:
+    """Each batch's augmented pictures, made together for as many batches as hold `AHEAD` values."""
+    values = sum(stored[0, 0].numel() for stored in data.pictures.values())
+    some = max(1, AHEAD // (values * len(parts[0])))
+    for first in range(0, len(parts), some):
+        together = parts[first : first + some]
+        rows, drawn = torch.cat(list(together)), torch.cat(list(draws[first : first + some]), 1)
+        made = batch(data, rows, recipe, drawn, precision.channels_last)
+        sizes = [len(part) for part in together]
+        split = {key: torch.split(precision.lay(pictures), sizes) for key, pictures in made.items()}
+        yield from (dict(zip(split, pictures, strict=True)) for pictures in zip(*split.values(), strict=True))
 
 
 @torch.no_grad()

@@ -45,11 +45,11 @@ SEARCHED = {"image_size": 48, "width": 0.25, "batch_size": 16}
 CASES = (
     Case("mmnet, 224 px, batch 16", "mmnet:paper-5class", {"batch_size": 16}, 1, 5, BF16),
     Case("mmnet, 112 px, batch 32", "mmnet:paper-5class", {"image_size": 112}, 1, 7, BF16),
-    Case("mmnet, 48 px, width .25, batch 16", "mmnet", SEARCHED, 6, 15),
-    Case("mmnet, 24 px, width .125, batch 16", "mmnet", {**SEARCHED, "image_size": 24, "width": 0.125}, 6, 15),
-    Case("mmnet:flow, 28 px, width .25", "mmnet:flow", {"image_size": 28, "width": 0.25}, 6, 15),
-    Case("ststnet, batch 256", "ststnet", {}, 4, 9),
-    Case("off_apexnet, batch 64", "off_apexnet", {}, 6, 9),
+    Case("mmnet, 48 px, width .25, batch 16", "mmnet", SEARCHED, 6, 31),
+    Case("mmnet, 24 px, width .125, batch 16", "mmnet", {**SEARCHED, "image_size": 24, "width": 0.125}, 6, 61),
+    Case("mmnet:flow, 28 px, width .25", "mmnet:flow", {"image_size": 28, "width": 0.25}, 6, 31),
+    Case("ststnet, batch 256", "ststnet", {}, 4, 31),
+    Case("off_apexnet, batch 64", "off_apexnet", {}, 6, 31),
 )
 
 
