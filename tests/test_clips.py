@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mer_bench import clips
+from mer_bench import clips, facs
 from mer_bench.contracts import Mend, MerBenchError, Task
 
 
@@ -90,7 +90,7 @@ def test_action_units_come_back(units):
 @given(st.text())
 def test_any_text_gives_as_many_sides_as_units(text):
     units, sides = clips.parse_action_units(text)
-    assert len(units) == len(sides) and set(sides) <= {"", "L", "R"}
+    assert len(units) == len(sides) and set(sides) <= set(facs.SIDES)
 
 
 def test_a_mend_changes_one_cell_and_says_so_of_an_apex():
