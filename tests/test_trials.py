@@ -183,12 +183,12 @@ def test_a_clearing_that_died_halfway_is_done_by_the_next_driver(study, monkeypa
     question = study()
     trials.propose(question, 0, question.space.default())
     run(question, 0)
-    clear = trials.shutil.rmtree
+    remove = trials.shutil.rmtree
 
     def die(path, **options):
         if str(path).endswith("folds"):
             raise KeyboardInterrupt
-        clear(path, **options)
+        remove(path, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(trials.shutil, "rmtree", die)
@@ -196,7 +196,7 @@ def test_a_clearing_that_died_halfway_is_done_by_the_next_driver(study, monkeypa
             trials.close(question, 0, trials.COMPLETE)
     end, folds = trials.ended(question, 0), trials.folder(question, 0) / "folds"
     assert end.state == trials.COMPLETE and folds.is_dir()
-    trials.forget_attempts(question)
+    trials.clear(question)
     assert not folds.exists() and trials.ended(question, 0) == end and list(trials.candidates(question)) == [0]
 
 

@@ -207,14 +207,15 @@ def time_left(study: Study, number: int) -> float | None:
 
 
 def forget_attempts(study: Study) -> None:
-    """Forget who began what and when, because a new driver takes over; finished folds stay until their trial ends.
-
-    A driver's death may have cut short the clearing of an ended trial's folds.
-    """
+    """Forget who began what and when, because a new driver takes over; finished folds stay."""
     for note in (*study.folder.glob("trial-*/folds/*.begun"), *study.folder.glob("trial-*/began")):
         note.unlink(missing_ok=True)
     for unfinished in study.folder.glob("trial-*/**/.writing-*"):
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def clear(study: Study) -> None:
+    """Remove the folds of ended trials, which nobody needs, where a driver died while it did so."""
     for end in study.folder.glob("trial-*/ended.json"):
         shutil.rmtree(end.with_name("folds"), ignore_errors=True)
 

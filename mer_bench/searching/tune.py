@@ -138,8 +138,9 @@ def search(study: Study, cluster: Cluster, on_end: Callable[[Ended], None], budg
     """
     control = Control(study, on_end, budget)
     ended = trials.everything(study)
-    trials.forget_attempts(study)
+    trials.clear(study)
     if len(ended) < study.trials:
+        trials.forget_attempts(study)  # not where all have ended: another driver may be at further trials
         with joined(cluster):
             if cluster.address:
                 check_shared(study.folder)
