@@ -373,12 +373,11 @@ def test_numbers_drawn_ahead_are_those_of_one_batch_after_the_other(jitter):
 
 
 @pytest.mark.parametrize("size", [(5, 5), (4, 7)])
-def test_a_plane_is_affine_grids(size):
+def test_pixels_are_looked_up_where_affine_grid_says(size):
     height, width = size
     theta = torch.randn(3, 2, 3, generator=generator())
     wanted = torch.nn.functional.affine_grid(theta, [3, 1, height, width], align_corners=False)
-    x, y = batches._centres(width, theta.device), batches._centres(height, theta.device)[:, None]
-    found = torch.stack([batches._plane(x, y, *theta[:, row].unbind(1)) for row in range(2)], 3)
+    found = batches._looked_up((width, height), *(theta[:, row].unbind(1) for row in range(2)))
     torch.testing.assert_close(found, wanted)
 
 

@@ -164,6 +164,18 @@ def test_off_apexnet_layer_by_layer() -> None:
         torch.testing.assert_close(model(flow), model.head[6](hidden))
 
 
+def test_off_apexnet_s_joined_streams_train_as_two() -> None:
+    """Gradients of every weight against the streams one after the other, in float64."""
+    joined, apart = (_model("off_apexnet", dropout=0.0).double().train() for _ in range(2))
+    flow = _pictures("off_apexnet").double()
+    streams = [stream(flow[:, i, None] / 255).flatten(1) for i, stream in enumerate((apart.u, apart.v))]
+    for answer in (joined(flow), apart.head(torch.cat(streams, 1))):
+        F.cross_entropy(answer, torch.arange(CLIPS) % 3).backward()
+    for (name, ours), theirs in zip(joined.named_parameters(), apart.parameters(), strict=True):
+        assert theirs.grad.any(), name
+        torch.testing.assert_close(ours.grad, theirs.grad, msg=name)
+
+
 def test_dual_inception_layer_by_layer() -> None:
     model, flow = _model("dual_inception").eval(), _pictures("dual_inception")
 

@@ -179,8 +179,7 @@ def _augment(pictures: dict[str, Tensor], recipe: Recipe, draws: Tensor, motion:
     right, down = (
         torch.round((2 * d - 1) * recipe.shift * side) * 2 / side for d, side in ((draws[2], width), (draws[3], height))
     )
-    x, y = _centres(width, draws.device), _centres(height, draws.device)[:, None]
-    grid = torch.stack([_plane(x, y, flip * cos, -sin, right), _plane(x, y, flip * sin, cos, down)], 3)
+    grid = _looked_up((width, height), (flip * cos, -sin, right), (flip * sin, cos, down))
     # channels and frames of a clip side by side: one warp for all
     flat = {k: x.flatten(1, -3) for k, x in pictures.items()}
     # uncovered pixels: the mean colour (0 after normalisation); flow has no such value, its border is repeated
@@ -198,13 +197,15 @@ def _centres(side: int, device: torch.device) -> Tensor:
     return (torch.arange(side, device=device) * 2 + 1) / side - 1
 
 
-def _plane(x: Tensor, y: Tensor, along_x: Tensor, along_y: Tensor, constant: Tensor) -> Tensor:
-    """`along_x x + along_y y + constant` of every clip at every pixel, (B, H, W): `affine_grid`, but no matrix product.
+def _looked_up(size: tuple[int, int], across: tuple[Tensor, ...], down: tuple[Tensor, ...]) -> Tensor:
+    """Where each pixel of each clip is looked up, (B, H, W, 2): `a x + b y + c` for both coordinates, as `affine_grid`.
 
-    Its products of millions of 3-vectors take longer than the warp.
+    Its products of millions of 3-vectors take longer than the warp, and so would two planes laid side by side: as
+    complex numbers both coordinates are one sum of a row and a column.
     """
-    first, second, third = (value.view(-1, 1, 1) for value in (along_x, along_y, constant))
-    return first * x + (second * y + third)
+    (a, b, c), (d, e, f) = ([value.view(-1, 1, 1) for value in values] for values in (across, down))
+    x, y = _centres(size[0], a.device), _centres(size[1], a.device)[:, None]
+    return torch.view_as_real(torch.complex(a * x, d * x) + torch.complex(b * y + c, e * y + f))
 
 
 def _along(value: Tensor, picture: Tensor) -> Tensor:

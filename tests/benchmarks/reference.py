@@ -77,11 +77,28 @@ class PlainStreams(nn.Module):
         return self.net.fc(F.avg_pool2d(torch.cat(streams, 1), 2).flatten(1))
 
 
+class PlainPair(nn.Module):
+    """Two streams one after the other and torch's dropout, as OFF-ApexNet's port runs them; ours are side by side."""
+
+    def __init__(self, net: Any) -> None:
+        super().__init__()
+        self.net = net
+        self.head = nn.Sequential(*(nn.Dropout(x.p) if isinstance(x, nn.Dropout) else x for x in net.head))
+
+    def forward(self, flow: Tensor) -> Tensor:
+        """(B, 3, 28, 28) -> logits."""
+        net, scaled = self.net, flow / 255
+        streams = net.u(scaled[:, 0:1]), net.v(scaled[:, 1:2])
+        return self.head(torch.cat([stream.flatten(1) for stream in streams], 1))
+
+
 def plain_network(build: Callable[[], nn.Module]) -> nn.Module:
-    """The network as scripts write it: without our own gradient of MMNet's gates, STSTNet's streams apart."""
+    """The network as scripts write it: without our own gradient of MMNet's gates, streams apart."""
     model = build()
     if hasattr(model, "bn3"):
         return PlainStreams(model)
+    if hasattr(model, "u"):
+        return PlainPair(model)
     for module in list(model.modules()):
         if hasattr(module, "gate") and module.gate is not None:
             module.gate = PlainGate(module.gate)
@@ -165,9 +182,7 @@ def mmnet(there: Callable[..., Any], device: str, repeats: int) -> list[tuple[ob
         stack = augmented(stack, rng) if training else stack
         return stack[:3], stack[12:15]
 
-    # in batches of four: twenty steps of 32 clips in fp32 would take longer than everything else here
-    few = replace(recipe, batch_size=4)
-    precision = there(probed, replace(setting, recipe=few), 5, data, device, 6)
+    precision = there(probed, setting, 5, data, device, trainer.FEWEST)
     training = fold.Training(
         task, setting, 0, part.name, False, bf16=precision.bf16, channels_last=precision.channels_last, device=device
     )
