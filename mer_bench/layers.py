@@ -25,7 +25,8 @@ def dropout(values: Tensor, share: float, training: bool) -> Tensor:
     if not training or values.device.type != "cpu" or not 0 < steps < LEVELS:
         return F.dropout(values, share, training)
     words = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    kept = words.view(torch.int16)[: values.numel()] >= steps - LEVELS // 2
+    # 0 or 1 in place: a truth value takes longer to become a number
+    kept = words.view(torch.int16)[: values.numel()].ge_(steps - LEVELS // 2)
     return values * kept.view(values.shape).to(values.dtype).mul_(LEVELS / (LEVELS - steps))
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+PROCESSES = 3
+"""Workers, one after another, in which a ratio is measured: where one happens to place its memory moves it."""
 ALONE = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -49,6 +51,18 @@ def worker() -> Iterator[Callable[..., Any]]:
     processes.calm()  # this process has read its own environment long ago
     with ProcessPoolExecutor(1, get_context("spawn"), _begin) as pool:
         yield lambda work, *about: pool.submit(work, *about).result()
+
+
+def anew(
+    ways: Callable[[Callable[..., Any]], Mapping[str, Callable[[], object]]], repeats: int
+) -> dict[str, list[float]]:
+    """`paired`, in `PROCESSES` fresh workers one after another; `ways` is given how to call one."""
+    taken: dict[str, list[float]] = {}
+    for _ in range(PROCESSES):
+        with worker() as there:
+            for name, seconds in paired(ways(there), repeats).items():
+                taken.setdefault(name, []).extend(seconds)
+    return taken
 
 
 def _begin() -> None:

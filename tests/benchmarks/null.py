@@ -200,7 +200,9 @@ def table(strict: Sequence[Studied], adaptive: Studied, found: Rows, each: Seque
         about.strip() + "\n",
         f"`tests/benchmarks/null.py`. `{result.model}` on `{result.task}`: {'; '.join(map(size, strict))}.\n",
     ]
-    lines += ["| rule | UF1 [95 %] | chance [95 % of shuffles] | above chance |", "|---|---|---|---|"]
+    # a mean over studies has no shuffles of its own
+    shuffled = " [95 % of shuffles]" if any(row.band for row in found.values()) else ""
+    lines += [f"| rule | UF1 [95 %] | chance{shuffled} | above chance |", "|---|---|---|---|"]
     for rule, row in found.items():
         chance = prose.number(row.chance) + (f" {prose.bounds(*row.band)}" if row.band else "")
         said = where(row) if row.low is not None else _counted([where(one[rule]) for one in each])

@@ -10,7 +10,8 @@ clips are drawn in CASME II's shape.
 
 Ours is what `mer-bench run` does in a fold: faces found and frames cut once for all folds and epochs (that share of
 the preparation is counted), bytes in memory, batched augmentation, the probe's format, in a process started as
-`mer-bench` starts its workers; the plain loop runs in one started by hand. Both score the test clips.
+`mer-bench` starts its workers; the plain loop runs in one started by hand. Both score the test clips. Ours is timed in
+three processes one after another, each in turn with the plain loop.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ def plain_epoch(
             hits += (said.argmax(1) == target).sum().item()
 
 
-def mmnet(there: Callable[..., Any], device: str, repeats: int) -> list[tuple[object, ...]]:
+def mmnet(device: str, repeats: int) -> list[tuple[object, ...]]:
     """End to end at 224 pixels; a row for the ratio, and where the time goes."""
     task = "shaped-5"
     setting = resolve("mmnet", catalog.baseline("mmnet"), "paper-5class")
@@ -182,17 +183,22 @@ def mmnet(there: Callable[..., Any], device: str, repeats: int) -> list[tuple[ob
         stack = augmented(stack, rng) if training else stack
         return stack[:3], stack[12:15]
 
-    precision = there(probed, setting, 5, data, device, trainer.FEWEST)
+    with measuring.worker() as there:
+        precision = there(probed, setting, 5, data, device, trainer.FEWEST)
     training = fold.Training(
         task, setting, 0, part.name, False, bf16=precision.bf16, channels_last=precision.channels_last, device=device
     )
-    both = {
-        "plain": lambda: plain_epoch(model, steps, shown, labels, (part.train, part.test), recipe.batch_size, device),
-        "one": lambda: there(fold.train_on, replace(training, stop_after=0), data, 5),
-        "two": lambda: there(fold.train_on, replace(training, stop_after=1), data, 5),
-        "decoding": lambda: [shown(row, True) for row in part.train],
-    }
-    taken = measuring.paired(both, repeats)
+    taken = measuring.anew(
+        lambda there: {
+            "plain": lambda: plain_epoch(
+                model, steps, shown, labels, (part.train, part.test), recipe.batch_size, device
+            ),
+            "one": lambda: there(fold.train_on, replace(training, stop_after=0), data, 5),
+            "two": lambda: there(fold.train_on, replace(training, stop_after=1), data, 5),
+            "decoding": lambda: [shown(row, True) for row in part.train],
+        },
+        repeats,
+    )
     clips = len(part.train) + len(part.test)
     share = prepared / len(table) / (shaped.FOLDS * recipe.epochs)
     ours = [
@@ -254,7 +260,7 @@ def timed_load(task: str, setting: Setting) -> tuple[float, inputs.Inputs]:
     return time.perf_counter() - began, data
 
 
-def small(there: Callable[..., Any], name: str, device: str, repeats: int, folder: Path) -> list[tuple[object, ...]]:
+def small(name: str, device: str, repeats: int, folder: Path) -> list[tuple[object, ...]]:
     """A flow net on 442 drawn pictures: a few epochs of one fold."""
     import linear
 
@@ -277,7 +283,8 @@ def small(there: Callable[..., Any], name: str, device: str, repeats: int, folde
         picture = cv2.imread(str(folder / f"{row}.png"))[..., ::-1].astype(np.float32)
         return (torch.from_numpy(picture).permute(2, 0, 1),)
 
-    precision = there(probed, setting, 3, data, device, 20)
+    with measuring.worker() as there:
+        precision = there(probed, setting, 3, data, device, 20)
     training = fold.Training(
         "drawn", setting, 0, part.name, False, bf16=precision.bf16, channels_last=precision.channels_last, device=device
     )
@@ -286,12 +293,14 @@ def small(there: Callable[..., Any], name: str, device: str, repeats: int, folde
         for _ in range(epochs):
             plain_epoch(model, steps, shown, labels, (part.train, part.test), recipe.batch_size, device)
 
-    ways = {
-        "plain": plain,
-        "few": lambda: there(fold.train_on, replace(training, stop_after=0), data, 3),
-        "many": lambda: there(fold.train_on, replace(training, stop_after=epochs), data, 3),
-    }
-    taken = measuring.paired(ways, repeats)
+    taken = measuring.anew(
+        lambda there: {
+            "plain": plain,
+            "few": lambda: there(fold.train_on, replace(training, stop_after=0), data, 3),
+            "many": lambda: there(fold.train_on, replace(training, stop_after=epochs), data, 3),
+        },
+        repeats,
+    )
     clips = len(part.train) + len(part.test)
     ours = [
         shared(few, many, epochs, recipe.epochs) / clips for few, many in zip(taken["few"], taken["many"], strict=True)
@@ -310,20 +319,20 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--device", default="cpu")
     asked.add_argument("--only", default="", help="mmnet, net (the small ones) or one name")
-    asked.add_argument("--repeats", type=int, default=3)
+    asked.add_argument("--repeats", type=int, default=2, help="in each process")
     given = asked.parse_args()
     rows: list[tuple[object, ...]] = []
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as home, measuring.worker() as there:
+    with tempfile.TemporaryDirectory() as home:
         shaped.install(Path(home), SIZES)
         cv2.setNumThreads(1)
         if given.only in ("", "mmnet"):
-            rows += mmnet(there, given.device, given.repeats)
+            rows += mmnet(given.device, given.repeats)
         for name in SMALL:
             if given.only in ("", "net", name):
                 pictures = Path(home) / name
                 pictures.mkdir()
-                rows += small(there, name, given.device, given.repeats, pictures)
+                rows += small(name, given.device, given.repeats, pictures)
     head = ("model", "plain / ours", "wanted", "plain, ms a clip", "ours, ms a clip", "notes")
     title = "End to end against a plain loop" + (", small nets" if given.only == "net" else "")
     print(measuring.section(title, "\n\n".join(__doc__.split("\n\n")[2:]), head, rows))
