@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+
+from mer_bench import processes
 
 FOLDER = Path(__file__).parent / "benchmarks"
 
@@ -98,13 +102,36 @@ def test_a_fit_of_costs_finds_the_coefficients_it_was_drawn_with(monkeypatch: py
 
 
 def test_plain_frames_are_the_nine_of_the_script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    reference = script("reference", monkeypatch)
+    plain = script("plain", monkeypatch)
     asked: list[str] = []
     monkeypatch.setattr(
-        reference.cv2, "imread", lambda path: (asked.append(Path(path).stem), np.zeros((9, 9, 3), np.uint8))[1]
+        plain.cv2, "imread", lambda path: (asked.append(Path(path).stem), np.zeros((9, 9, 3), np.uint8))[1]
     )
     row = {"onset": 10, "apex": 30, "offset": 50, "frame_path": "{frame}.jpg"}
-    stack = reference.nine_frames(tmp_path, row, 8)
+    stack = plain.nine_frames(tmp_path, row, 8)
     assert asked == ["10", "11", "12", "13", "30", "50", "49", "48", "47"] and stack.shape == (27, 8, 8)
-    assert reference.augmented(stack, np.random.default_rng(0)).shape == stack.shape
+    assert plain.augmented(stack, np.random.default_rng(0)).shape == stack.shape
     assert sys.path[0] == str(FOLDER)
+
+
+def test_a_script_started_by_hand_has_one_thread_and_nothing_else_of_ours(
+    measuring: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in processes.ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    with measuring.by_hand(_told) as ask:
+        assert dict(os.environ) == before
+        ask({"OMP_NUM_THREADS": "1"} | dict.fromkeys(set(processes.ENVIRONMENT) - {"OMP_NUM_THREADS"}))
+        with pytest.raises(EOFError):
+            ask({"OMP_NUM_THREADS": "2"})
+
+
+def _told() -> Callable[[dict[str, str | None]], None]:
+    """Work that dies unless the environment is what it is told."""
+
+    def work(wanted: dict[str, str | None]) -> None:
+        if {name: os.environ.get(name) for name in wanted} != wanted:
+            os._exit(1)
+
+    return work

@@ -12,14 +12,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PROCESSES = 3
-"""Workers, one after another, in which a ratio is measured: where one happens to place its memory moves it."""
+"""Processes, one after another, in which a ratio is measured: where one happens to place its memory moves it."""
 ALONE = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -53,14 +54,55 @@ def worker() -> Iterator[Callable[..., Any]]:
         yield lambda work, *about: pool.submit(work, *about).result()
 
 
+@contextmanager
+def by_hand(make: Callable[[], Callable[[Any], object]]) -> Iterator[Callable[[Any], None]]:
+    """Call, in a process started as one starts a script (one thread, nothing else set), the work that is made there."""
+    from mer_bench import processes
+
+    kept = {name: os.environ.pop(name) for name in processes.ENVIRONMENT if name in os.environ}
+    os.environ["OMP_NUM_THREADS"] = "1"
+    here, there = get_context("spawn").Pipe()
+    script = get_context("spawn").Process(target=_serve, args=(there, make), daemon=True)
+    try:
+        script.start()
+    finally:
+        os.environ.update(kept)
+    there.close()  # so that its end is told here
+
+    def ask(what: Any) -> None:
+        here.send(what)
+        here.recv()
+
+    try:
+        here.recv()
+        yield ask
+    finally:
+        here.close()
+        script.join()
+
+
+def _serve(pipe: Connection, make: Callable[[], Callable[[Any], object]]) -> None:
+    """Make the work, and do it whenever asked, until nobody asks."""
+    import torch
+
+    torch.set_num_threads(1)
+    work = make()
+    with suppress(EOFError):
+        while True:
+            pipe.send(None)
+            work(pipe.recv())
+
+
 def anew(
-    ways: Callable[[Callable[..., Any]], Mapping[str, Callable[[], object]]], repeats: int
+    ways: Callable[[Callable[..., Any], Callable[[Any], None]], Mapping[str, Callable[[], object]]],
+    plain: Callable[[], Callable[[Any], object]],
+    repeats: int,
 ) -> dict[str, list[float]]:
-    """`paired`, in `PROCESSES` fresh workers one after another; `ways` is given how to call one."""
+    """`paired`, in `PROCESSES` fresh pairs of processes; `ways` is given how to call a worker and a plain script."""
     taken: dict[str, list[float]] = {}
     for _ in range(PROCESSES):
-        with worker() as there:
-            for name, seconds in paired(ways(there), repeats).items():
+        with worker() as there, by_hand(plain) as script:
+            for name, seconds in paired(ways(there, script), repeats).items():
                 taken.setdefault(name, []).extend(seconds)
     return taken
 
