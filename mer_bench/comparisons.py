@@ -184,7 +184,7 @@ def ranks(
         # A difference that moved without a standard error cannot be judged: it stands for any size.
         unknown = np.where(moved > SAME, np.inf, 0.0)
         most.append(np.divide(moved, spread, out=unknown, where=spread > NO_ERROR).max((-2, -1)))
-    needed = np.quantile(np.concatenate(most), level)
+    needed = np.quantile(np.concatenate(most), level, method="higher")  # there is nothing between two infinities
     better = _gaps(scores) > np.maximum(needed * np.maximum(errors, NO_ERROR), SAME)
     order = np.argsort(-scores, kind="stable")
     place = np.empty(len(models), np.int64)

@@ -94,6 +94,7 @@ def test_ranks_of_two_follow_the_interval_of_their_difference():
     assert apart[0] == 1 and apart[2] == 2
 
 
+@pytest.mark.filterwarnings("error")
 def test_of_two_subjects_nothing_is_shown():
     best, worst = model(0.95, 2), model(0.1, 2, number=1)
     assert [(r.low, r.high) for r in comparisons.ranks([best, worst], seed=0)] == [(1, 2), (1, 2)]
