@@ -53,7 +53,7 @@ class OffApexNet(nn.Module):
 
     def forward(self, flow: Tensor) -> Tensor:
         """(B, 3, 28, 28) in 0..255, channels u, v, strain -> logits (B, num_classes)."""
-        # The streams side by side take a seventh off the training step on a CPU: one convolution in which each sees its
+        # The streams side by side take a sixth off the training step on a CPU: one convolution in which each sees its
         # own channel, then one of two groups. A group of eight maps is quick, one of six or of one is not.
         filters, biases = _beside(self.u[0], self.v[0], ((0, 1), (1, 0)), IDLE)
         maps = self._halved(F.conv2d(flow[:, :2] / 255, filters, biases, padding=2))

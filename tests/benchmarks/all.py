@@ -1,6 +1,6 @@
 """Run every speed benchmark and rewrite reports/PERFORMANCE.md.
 
-    python tests/benchmarks/all.py                         # everything: about twenty minutes of an idle machine
+    python tests/benchmarks/all.py                         # everything: about 35 minutes of an idle machine
     python tests/benchmarks/all.py --only step,ridge      # these sections anew, the others as they are
     python tests/benchmarks/all.py --device cuda           # the rows of a GPU
 
@@ -38,7 +38,7 @@ SECTIONS = {
     "scale": ("scale.py",),
     "whole": ("whole.py",),
 }
-"""Section -> its script and options; each takes a few minutes at most."""
+"""Section -> its script and options; each takes ten minutes at most."""
 ON_CPU = tuple(name for name in SECTIONS if name != "whole")
 ON_GPU = ("whole", "reference", "small", "step", "compiled")
 BUSY = 0.2

@@ -133,6 +133,11 @@ def verdict(value: float, wanted: float, *, most: bool = False) -> str:
     return f"{'at most' if most else 'at least'} {wanted:g}: {'met' if met else '**missed**'}"
 
 
+def laid(precision: Any) -> str:
+    """A trainer's format in words."""
+    return f"{'bf16' if precision.bf16 else 'fp32'}{', channels last' if precision.channels_last else ''}"
+
+
 def section(title: str, words: str, head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown section with one table; numbers are rounded to three digits."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]

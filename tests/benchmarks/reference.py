@@ -77,7 +77,7 @@ def mmnet(device: str, repeats: int) -> list[tuple[object, ...]]:
     plainly = [seconds / clips for seconds in taken["plain"]]
     faster = float(np.median([a / b for a, b in zip(plainly, ours, strict=True)]))
     wanted = f"{measuring.verdict(faster, MMNET_WANTED)}, {measuring.verdict(faster, STRETCH)}"
-    said = f"{'bf16' if precision.bf16 else 'fp32'}{', channels last' if precision.channels_last else ''}"
+    said = measuring.laid(precision)
     decoding = 1000 * measuring.median(taken["decoding"]) / len(part.train)
     note = (
         f"{said}; {decoding:.0f} ms of plain decode and augment, preparing {1000 * prepared / len(table):.0f} ms once; "
@@ -169,9 +169,7 @@ def small(name: str, device: str, repeats: int, folder: Path) -> list[tuple[obje
     plainly = [seconds / epochs / clips for seconds in taken["plain"]]
     faster = float(np.median([a / b for a, b in zip(plainly, ours, strict=True)]))
     each = [1000 * np.median(seconds) for seconds in (plainly, ours)]
-    said = (
-        f"{'bf16' if precision.bf16 else 'fp32'}{', channels last' if precision.channels_last else ''}; {epochs} epochs"
-    )
+    said = f"{measuring.laid(precision)}; {epochs} epochs"
     return [(f"{name}, 28 px", faster, measuring.verdict(faster, SMALL_WANTED), *each, said)]
 
 

@@ -119,7 +119,7 @@ def main() -> None:
             case = replace(case, precision=precision)
             taken = {way: seconds + more[way] for way, seconds in taken.items()}
         over = measuring.ratio(taken, "ours", "bare")
-        said = f"{'bf16' if precision.bf16 else 'fp32'}{', channels last' if precision.channels_last else ''}"
+        said = measuring.laid(precision)
         each = [1000 * measuring.median(taken[way]) / clips for way in ("ours", "bare")]
         rows.append((case.title, over, measuring.verdict(over, WANTED, most=True), *each, said))
     head = ("model", "loop / bare", "wanted", "loop, ms a clip", "bare, ms a clip", "format")
