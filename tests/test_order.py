@@ -15,7 +15,7 @@ PIXELS = (
 )  # fmt: skip
 PROTOCOL = ("splits", "metrics", "selection", "hindsight", "intervals", "bootstrap", "stats", "comparisons")
 CLAIMS = ("printed", "feasible", "attain", "audit")
-TRAINING = ("batches", "trainer", "fold", "loso", "cost", "pace", "weights")
+TRAINING = ("batches", "trainer", "probes", "fold", "loso", "cost", "pace", "weights")
 RECORDS = ("evidence", "scores", "grading", "logged", "provenance", "tracking", "submissions")
 REPORTS = (
     "prose", "reading", "standings", "cells", "tables", "svg", "charts", "portraits", "lanes", "landscapes", "figures",

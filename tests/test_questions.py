@@ -10,7 +10,7 @@ from mer_bench.answering import commands, reproduce
 from mer_bench.contracts import MerBenchError, resolve
 from mer_bench.records import provenance, tracking
 from mer_bench.searching import studies, trials, tune
-from mer_bench.training import loso, trainer
+from mer_bench.training import loso, probes, trainer
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_an_edited_file_is_probed_anew(model, tmp_path, monkeypatch):
     setting = resolve(model, catalog.baseline(model), scale=toy.TASK.scale)
     for answer, text in ((True, toy.MODEL), (False, toy.MODEL + "# edited")):
         (tmp_path / "tiny.py").write_text(text)
-        monkeypatch.setattr(trainer, "probe", lambda *args, answer=answer: trainer.Precision(bf16=answer))
+        monkeypatch.setattr(probes, "probe", lambda *args, answer=answer: trainer.Precision(bf16=answer))
         assert loso.probe("toy", setting, "cpu").bf16 is answer
     (tmp_path / "tiny.py").write_text(toy.MODEL)
     assert loso.probe("toy", setting, "cpu").bf16, "what was asked before is not asked again"

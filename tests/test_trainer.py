@@ -11,7 +11,7 @@ from test_batches import SIZE, colours, flows
 from torch import nn
 
 from mer_bench.contracts import MerBenchError, Recipe
-from mer_bench.training import trainer
+from mer_bench.training import probes, trainer
 from mer_bench.training.trainer import Precision
 
 PLAIN = Precision()
@@ -343,7 +343,7 @@ def test_a_probe_answers_with_a_format_and_keeps_the_random_state():
     torch.manual_seed(5)
     wanted = torch.rand(3)
     torch.manual_seed(5)
-    found = trainer.probe(lambda: Net(3), RECIPE, flows(8), steps=2)
+    found = probes.probe(lambda: Net(3), RECIPE, flows(8), steps=2)
     assert isinstance(found, Precision)
     assert torch.equal(torch.rand(3), wanted)
 
@@ -360,15 +360,15 @@ def in_turn(times):
 
 def test_a_probe_takes_a_format_that_clearly_pays(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.95, (True, False): 0.8, (True, True): 0.75}
-    monkeypatch.setattr(trainer, "_share_of_time", in_turn(times))
-    assert trainer.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True)
+    monkeypatch.setattr(probes, "_share_of_time", in_turn(times))
+    assert probes.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True)
 
 
 def test_a_probe_offers_no_bf16_to_convolutions_over_time(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.5, (True, False): 0.2, (True, True): 0.1}
-    monkeypatch.setattr(trainer, "_share_of_time", in_turn(times))
-    assert trainer.probe(lambda: nn.Conv3d(1, 1, 1), RECIPE, flows(8)) == Precision(channels_last=True)
-    assert trainer.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True, channels_last=True)
+    monkeypatch.setattr(probes, "_share_of_time", in_turn(times))
+    assert probes.probe(lambda: nn.Conv3d(1, 1, 1), RECIPE, flows(8)) == Precision(channels_last=True)
+    assert probes.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True, channels_last=True)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -422,14 +422,14 @@ def test_nothing_waits_for_the_device_inside_an_epoch(monkeypatch):
     model = Pair()
     steps = trainer.optimizer(replace(recipe, optimizer="sgd"), model)
     rows, criterion = torch.arange(24), nn.CrossEntropyLoss()
-    trainer._epoch(model, steps, criterion, data, rows, recipe, 0, torch.Generator().manual_seed(0), PLAIN)
+    trainer.one_epoch(model, steps, criterion, data, rows, recipe, 0, torch.Generator().manual_seed(0), PLAIN)
     assert asked == []
 
 
 def test_a_probe_of_slow_steps_is_cut_short(monkeypatch):
     steps = []
-    monkeypatch.setattr(trainer, "_epoch", lambda *a: steps.append(1) or torch.zeros(()))
-    monkeypatch.setattr(trainer.time, "perf_counter", lambda: 15.0 * len(steps))
+    monkeypatch.setattr(trainer, "one_epoch", lambda *a: steps.append(1) or torch.zeros(()))
+    monkeypatch.setattr(probes.time, "perf_counter", lambda: 15.0 * len(steps))
     both = (PLAIN, Precision(bf16=True))
-    assert trainer._share_of_time(lambda: Net(3), RECIPE, flows(8), torch.arange(4), both, 20) == 1
-    assert len(steps) == 2 * trainer.FEWEST
+    assert probes._share_of_time(lambda: Net(3), RECIPE, flows(8), torch.arange(4), both, 20) == 1
+    assert len(steps) == 2 * probes.FEWEST

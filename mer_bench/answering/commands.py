@@ -72,7 +72,7 @@ def run(
         return given.run(model, task, Path(weights_dir), settings=settings, device=device, scale=scale, tick=tick)
     ready = prepare(Command(model, task, settings, scale, device, seeds, workers, address=address))
     wanted = _in_order(rules, selection.RUN_RULES) or (DEFAULT_RULES if ready.setting.recipe else ("last",))
-    ready = ready.with_inputs([ready.setting.view], tick)
+    ready = ready.with_inputs([ready.setting.view], tick, alone=True)
     question = {"setting": ready.setting.as_dict(), **ready.question}
     name = shown(ready.space.model)
     if reuse and (recorded := answers.on_record("run", ready, question, wanted)):

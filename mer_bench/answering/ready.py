@@ -43,15 +43,32 @@ class Ready:
     data: Any = None
     formats: Mapping[str, bool] = field(default_factory=dict)
 
-    def with_inputs(self, views: Sequence[str], tick: Tick | None, probed: bool = True) -> Ready:
-        """Prepare the views, show the model two clips, and ask which number format pays, if anything is trained."""
+    def with_inputs(self, views: Sequence[str], tick: Tick | None, probed: bool = True, alone: bool = False) -> Ready:
+        """Prepare the views, show the model two clips, and ask which number format pays, if anything is trained.
+
+        Args:
+            views: of all settings.
+            tick: called with (done, total, text).
+            probed: whether anything is trained.
+            alone: whether no other setting than the command's own is, so that compiling it may pay.
+        """
         fold.forget()
         data = inputs.load(self.task, self.setting.view, tick=tick)
         for view in dict.fromkeys(views):
             inputs.load(self.task, view, tick=tick)
         loso.examine(self.task, self.setting)
-        formats = asdict(loso.probe(self.task, self.setting, self.device)) if probed else {}
+        updates = self._updates(len(data.clips)) if alone and not self.where.address else 0.0
+        formats = asdict(loso.probe(self.task, self.setting, self.device, updates)) if probed else {}
+        if not alone:
+            formats.pop("compiled", None)
         return replace(self, data=data, formats=formats)
+
+    def _updates(self, clips: int) -> float:
+        """Clips that each process trains, epochs counted."""
+        if self.setting.recipe is None:
+            return 0.0
+        trainings = self.seeds * len(loso.folds(self.task, self.setting))
+        return clips * self.setting.recipe.epochs * trainings / processes.workers(self.where.workers)
 
     @property
     def workers(self) -> processes.Workers:

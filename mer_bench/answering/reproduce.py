@@ -203,7 +203,7 @@ def _rule(refit: Path) -> str:
 def _trainings(folder: Path, task: str, question: Mapping[str, Any]) -> list[fold.Training]:
     """The trainings of a pass, as its record states them."""
     validation = folder.name in (HELD, PASS)
-    formats = {name: question[name] for name in ("bf16", "channels_last", "device")}
+    formats = {name: question[name] for name in ("bf16", "channels_last", "compiled", "device") if name in question}
     return [
         fold.Training(
             task,

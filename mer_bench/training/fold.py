@@ -36,7 +36,7 @@ class Training:
         validation: whether the fold's validation subjects are kept back.
         inner_folds: 1 keeps one set of validation subjects back; more train so many times, so that every training
             subject is validated once, and the first of these models speaks for the test clips.
-        bf16, channels_last: the probe's answer.
+        bf16, channels_last, compiled: the probe's answer.
         device: cpu, cuda or mps.
         stop_after: refits stop the schedule after this epoch.
         code: hash of the method's file, which must not change while it is trained; empty if nobody looks.
@@ -50,6 +50,7 @@ class Training:
     inner_folds: int = 1
     bf16: bool = False
     channels_last: bool = False
+    compiled: bool = False
     device: str = "cpu"
     stop_after: int | None = None
     code: str = ""
@@ -189,7 +190,7 @@ def _fit_torch(
         (fold.train, fold.validation, fold.test),
         classes,
         (training.task, training.seed, training.fold, *which),
-        trainer.Precision(training.bf16, training.channels_last),
+        trainer.Precision(training.bf16, training.channels_last, training.compiled),
         training.stop_after,
     )
 

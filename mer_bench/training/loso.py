@@ -212,8 +212,11 @@ def examine(task: str, setting: Setting) -> int | None:
     return int(sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
-def probe(task: str, setting: Setting, device: str) -> Precision:
+def probe(task: str, setting: Setting, device: str, updates: float = 0.0) -> Precision:
     """Number and memory format for a study: a few training steps in each, the cheapest that clearly pays.
+
+    Where a process is going to train this one setting on so many clips (`updates`, epochs counted), it is also asked
+    whether compiling pays; a search trains another network in every trial, and compiles none.
 
     The answer depends on the machine, so it is kept under the cache's home and asked once for a machine, a torch
     version, a setting and the method's code (an edited file may hold layers that a format breaks); two runs on one
@@ -221,17 +224,25 @@ def probe(task: str, setting: Setting, device: str) -> Precision:
     """
     import torch
 
-    from mer_bench.training import trainer
+    from mer_bench.training import probes, trainer
 
     if setting.recipe is None:
         return trainer.Precision()
-    about = {"device": device, "torch": torch.__version__, "machine": trainer.machine(device)}
+    about = {"device": device, "torch": torch.__version__, "machine": probes.machine(device)}
     unnamed = {name: value for name, value in setting.as_dict().items() if name != "model"}
     asked = cache.key({"setting": unnamed, "code": catalog.fingerprint(setting.model), **about})
-    path = cache.home() / "probes" / f"{asked}.json"
-    if not path.is_file():
-        build = builder(setting, len(catalog.task(task).classes))
-        with one_thread():
-            found = trainer.probe(build, setting.recipe, data_of(view_of(task, setting.view), setting, device))
-        cache.write_text(path, json.dumps(asdict(found)))
-    return trainer.Precision(**json.loads(path.read_text()))
+    build, place = builder(setting, len(catalog.task(task).classes)), cache.home() / "probes"
+
+    def answered(name: str, ask: Callable[..., Any], *more: Any) -> Any:
+        path = place / f"{name}.json"
+        if not path.is_file():
+            with one_thread():
+                found = ask(build, setting.recipe, data_of(view_of(task, setting.view), setting, device), *more)
+            cache.write_text(path, json.dumps(found and asdict(found)))
+        return json.loads(path.read_text())
+
+    precision = trainer.Precision(**answered(asked, probes.probe))
+    if updates < probes.MANY:
+        return precision
+    compiling = answered(f"{asked}-compiled", probes.compiling, precision)
+    return replace(precision, compiled=bool(compiling and probes.Compiling(**compiling).pays(updates)))

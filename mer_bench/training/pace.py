@@ -142,7 +142,7 @@ def _time(training: Training, rows: tuple[np.ndarray, np.ndarray, np.ndarray], l
     assert setting.recipe is not None
     classes = len(catalog.task(training.task).classes)
     data = fold.data_of(fold.view_of(training.task, setting.view), setting, training.device)
-    precision = trainer.Precision(training.bf16, training.channels_last)
+    precision = trainer.Precision(training.bf16, training.channels_last, training.compiled)
     began = time.perf_counter()
     build = fold.builder(setting, classes)
     trainer.fit(build, setting.recipe, data, rows, classes, ("pace", training.fold), precision, last)

@@ -8,13 +8,9 @@ nothing*: selection is a function over the stored tables.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import math
-import platform
 import random
-import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -29,8 +25,6 @@ from mer_bench.seeds import seed
 from mer_bench.training.batches import Data, batch, draw
 
 EVAL_BATCH = 256
-LONG, FEWEST = 20.0, 4
-"""A probe stops timing two formats after so many seconds, but not before so many steps of each."""
 AHEAD = 2**19
 """Values of pictures made at once: the dozens of calls that a batch takes cost a small one more than its values do."""
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -42,10 +36,14 @@ class Diverged(MerBenchError):  # noqa: N818
 
 @dataclass(frozen=True)
 class Precision:
-    """Number format of the forward pass and memory format of pictures; the answer of a probe, part of the question."""
+    """Number format of the forward pass, memory format of pictures, and whether a step of a whole batch is compiled.
+
+    The answer of a probe, part of the question.
+    """
 
     bf16: bool = False
     channels_last: bool = False
+    compiled: bool = False
 
     def autocast(self, device: str) -> AbstractContextManager[Any]:
         """bf16 autocast, or nothing."""
@@ -60,7 +58,30 @@ class Precision:
         """The model with its convolutions' weights in this memory format (`Module.to` cannot mix 2-D and 3-D)."""
         for weight in model.parameters():
             weight.data = self.lay(weight.data)
+        if self.compiled:
+            compile_steps(model)
         return model
+
+    def whole(self, clips: int, recipe: Recipe) -> AbstractContextManager[Any]:
+        """What a batch of so many clips is trained in: compiled if it is whole, so that one shape alone is compiled."""
+        return nullcontext() if not self.compiled or clips == recipe.batch_size else eager()
+
+
+def compile_steps(model: nn.Module) -> None:
+    """Compile a model's `forward`, and its gradient, at the first call; its weights keep their names.
+
+    Torch keeps what is compiled for every process and fold of this architecture, in `$TORCHINDUCTOR_CACHE_DIR`.
+    """
+    import torch._inductor.config as inductor
+
+    inductor.compile_threads = 1  # here, not in processes of its own that outlive the training
+    model.compile(dynamic=False)
+
+
+def eager() -> AbstractContextManager[Any]:
+    """Nothing compiled is run or made within."""
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 @dataclass(frozen=True)
@@ -156,7 +177,7 @@ def fit(
         for epoch in range(epochs):
             sow(seed(*names, "dropout", epoch))
             generator = torch.Generator().manual_seed(seed(*names, "order", epoch))
-            loss = _epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
+            loss = one_epoch(model, steps, criterion, data, train, recipe, epoch, generator, precision)
             before = _tensors(model)
             # apart, so that not even the number of test clips can move a bit of what validation clips score, or of what
             # is drawn in the next epoch
@@ -228,7 +249,7 @@ def sow(start: int) -> None:
         torch.default_generator.manual_seed(start)
 
 
-def _epoch(
+def one_epoch(
     model: nn.Module,
     steps: torch.optim.Optimizer,
     criterion: nn.Module,
@@ -249,7 +270,7 @@ def _epoch(
     for i, (part, inputs) in enumerate(zip(parts, _ahead(data, parts, recipe, draws, precision), strict=True)):
         for group in steps.param_groups:
             group["lr"] = learning_rate(recipe, epoch, i / len(parts))
-        with precision.autocast(train.device.type):
+        with precision.autocast(train.device.type), precision.whole(len(part), recipe):
             logits = model(**inputs)
         loss = criterion(logits.float(), data.labels[part])
         steps.zero_grad(set_to_none=True)
@@ -283,7 +304,7 @@ def score(model: nn.Module, data: Data, rows: Tensor, precision: Precision) -> T
     said = []
     for part in torch.split(rows, EVAL_BATCH):
         inputs = {k: precision.lay(x) for k, x in batch(data, part, channels_last=precision.channels_last).items()}
-        with precision.autocast(rows.device.type):
+        with precision.autocast(rows.device.type), eager() if precision.compiled else nullcontext():
             said.append(model(**inputs).float())
     return torch.softmax(torch.cat(said), 1)
 
@@ -295,58 +316,3 @@ def digest(state: Mapping[str, Tensor]) -> str:
         sha.update(name.encode())
         sha.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
-
-
-def machine(device: str) -> str:
-    """A name for the processor that a probe's answer belongs to."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int = 20) -> Precision:
-    """The format whose training step is fastest; one that wins by less than a tenth over a plainer one is not taken.
-
-    Formats are tried from the plainest on, each against the best before it.
-    """
-    device = data.labels.device.type
-    formats = [Precision(b, c) for b in (False, True) for c in (False, True)]
-    # With two frames oneDNN 3.12 (torch 2.13) fills the gradient of a 3-D convolution's bf16 weights with garbage.
-    if device == "mps" or (device == "cpu" and _has_3d(build)):
-        formats = formats[:2]
-    rows = torch.arange(min(recipe.batch_size, len(data.labels)), device=device)
-    best = formats[0]
-    for precision in formats[1:]:
-        with torch.random.fork_rng(devices=[]):
-            if _share_of_time(build, recipe, data, rows, (best, precision), steps) < 0.9:
-                best = precision
-    return best
-
-
-def _has_3d(build: Callable[[], nn.Module]) -> bool:
-    """Whether a model convolves over time."""
-    with torch.random.fork_rng(devices=[]):
-        return any(isinstance(module, nn.Conv3d) for module in build().modules())
-
-
-def _share_of_time(
-    build: Callable[[], nn.Module], recipe: Recipe, data: Data, rows: Tensor, two: tuple[Precision, ...], steps: int
-) -> float:
-    """What a training step in the second format takes of one in the first: a median, after a few steps that warm up.
-
-    They take turns, because a machine has slow moments, which must meet both.
-    """
-    one = dataclasses.replace(recipe, epochs=1, batch_size=len(rows))
-    models = [precision.place(build().to(data.labels.device)) for precision in two]
-    steppers, criterion = [optimizer(recipe, model) for model in models], nn.CrossEntropyLoss()
-    times: list[list[float]] = []
-    for step in range(steps):
-        times.append([])
-        for model, stepper, precision in zip(models, steppers, two, strict=True):
-            began = time.perf_counter()
-            generator = torch.Generator().manual_seed(step)
-            _epoch(model, stepper, criterion, data, rows, one, 0, generator, precision).item()
-            times[-1].append(time.perf_counter() - began)
-        if len(times) >= FEWEST and sum(map(sum, times)) > LONG:
-            break
-    return statistics.median(second / first for first, second in times[len(times) // 4 :])

@@ -23,7 +23,7 @@ from torch import nn
 from mer_bench import catalog
 from mer_bench.contracts import Setting, resolve
 from mer_bench.pixels import frames
-from mer_bench.training import batches, fold, trainer
+from mer_bench.training import batches, fold, probes, trainer
 
 WANTED = 1.05
 CLASSES = 5
@@ -70,7 +70,7 @@ def ways(case: Case, device: str) -> tuple[dict[str, Callable[[], object]], trai
     assert recipe is not None
     data = drawn(setting, recipe.batch_size * case.steps, device)
     build = fold.builder(setting, CLASSES)
-    precision = case.precision or trainer.probe(build, recipe, data)
+    precision = case.precision or probes.probe(build, recipe, data)
     rows, criterion = torch.arange(len(data.labels), device=device), nn.CrossEntropyLoss()
     models = [precision.place(build().to(device)) for _ in range(2)]
     steppers = [trainer.optimizer(recipe, model) for model in models]
@@ -80,7 +80,7 @@ def ways(case: Case, device: str) -> tuple[dict[str, Callable[[], object]], trai
 
     def ours() -> None:
         generator = torch.Generator().manual_seed(0)
-        trainer._epoch(models[0], steppers[0], criterion, data, rows, recipe, 0, generator, precision)
+        trainer.one_epoch(models[0], steppers[0], criterion, data, rows, recipe, 0, generator, precision)
         wait()
 
     def bare() -> None:

@@ -20,7 +20,7 @@ import polars as pl
 from mer_bench import catalog
 from mer_bench.contracts import resolve
 from mer_bench.pixels import frames, inputs
-from mer_bench.training import fold, trainer
+from mer_bench.training import fold, probes
 
 CASES = (("mmnet:paper-5class", 246, 26, 5, 120.0), ("ststnet", 442, 68, 3, None))
 """Question, clips, subjects, classes, seconds wanted."""
@@ -61,7 +61,7 @@ def main() -> None:
         few = replace(setting, recipe=replace(recipe, epochs=given.epochs or recipe.epochs))
         with fold.one_thread():
             ready = fold.data_of(data, few, given.device)
-            precision = trainer.probe(fold.builder(setting, classes), recipe, ready)
+            precision = probes.probe(fold.builder(setting, classes), recipe, ready)
         training = fold.Training(
             "drawn", few, 0, "", False, bf16=precision.bf16, channels_last=precision.channels_last, device=given.device
         )
