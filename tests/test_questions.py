@@ -94,7 +94,9 @@ def test_an_edited_file_is_probed_anew(model, tmp_path, monkeypatch):
     setting = resolve(model, catalog.baseline(model), scale=toy.TASK.scale)
     for answer, text in ((True, toy.MODEL), (False, toy.MODEL + "# edited")):
         (tmp_path / "tiny.py").write_text(text)
-        monkeypatch.setattr(probes, "probe", lambda *args, answer=answer: trainer.Precision(bf16=answer))
+        monkeypatch.setattr(
+            probes, "probe", lambda *args, answer=answer: probes.Found(trainer.Precision(bf16=answer), 0.0)
+        )
         assert loso.probe("toy", setting, "cpu").bf16 is answer
     (tmp_path / "tiny.py").write_text(toy.MODEL)
     assert loso.probe("toy", setting, "cpu").bf16, "what was asked before is not asked again"

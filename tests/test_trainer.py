@@ -12,6 +12,7 @@ from torch import nn
 
 from mer_bench.contracts import MerBenchError, Recipe
 from mer_bench.training import probes, trainer
+from mer_bench.training.probes import Found
 from mer_bench.training.trainer import Precision
 
 PLAIN = Precision()
@@ -344,31 +345,26 @@ def test_a_probe_answers_with_a_format_and_keeps_the_random_state():
     wanted = torch.rand(3)
     torch.manual_seed(5)
     found = probes.probe(lambda: Net(3), RECIPE, flows(8), steps=2)
-    assert isinstance(found, Precision)
+    assert isinstance(found.precision, Precision) and found.seconds > 0
     assert torch.equal(torch.rand(3), wanted)
 
 
 def in_turn(times):
-    """`_share_of_time` of formats that take so long."""
-
-    def share(build, recipe, data, rows, two, steps):
-        first, second = (times[precision.bf16, precision.channels_last] for precision in two)
-        return second / first
-
-    return share
+    """`_times` of formats that take so long."""
+    return lambda build, recipe, data, rows, two, steps: [[times[x.bf16, x.channels_last]] * 3 for x in two]
 
 
 def test_a_probe_takes_a_format_that_clearly_pays(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.95, (True, False): 0.8, (True, True): 0.75}
-    monkeypatch.setattr(probes, "_share_of_time", in_turn(times))
-    assert probes.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True)
+    monkeypatch.setattr(probes, "_times", in_turn(times))
+    assert probes.probe(lambda: Net(3), RECIPE, flows(8)) == Found(Precision(bf16=True), 0.8 / 4)
 
 
 def test_a_probe_offers_no_bf16_to_convolutions_over_time(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.5, (True, False): 0.2, (True, True): 0.1}
-    monkeypatch.setattr(probes, "_share_of_time", in_turn(times))
-    assert probes.probe(lambda: nn.Conv3d(1, 1, 1), RECIPE, flows(8)) == Precision(channels_last=True)
-    assert probes.probe(lambda: Net(3), RECIPE, flows(8)) == Precision(bf16=True, channels_last=True)
+    monkeypatch.setattr(probes, "_times", in_turn(times))
+    assert probes.probe(lambda: nn.Conv3d(1, 1, 1), RECIPE, flows(8)).precision == Precision(channels_last=True)
+    assert probes.probe(lambda: Net(3), RECIPE, flows(8)).precision == Precision(bf16=True, channels_last=True)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -431,5 +427,5 @@ def test_a_probe_of_slow_steps_is_cut_short(monkeypatch):
     monkeypatch.setattr(trainer, "one_epoch", lambda *a: steps.append(1) or torch.zeros(()))
     monkeypatch.setattr(probes.time, "perf_counter", lambda: 15.0 * len(steps))
     both = (PLAIN, Precision(bf16=True))
-    assert probes._share_of_time(lambda: Net(3), RECIPE, flows(8), torch.arange(4), both, 20) == 1
+    assert probes._times(lambda: Net(3), RECIPE, flows(8), torch.arange(4), both, 20) == [[15.0] * 3] * 2
     assert len(steps) == 2 * probes.FEWEST

@@ -57,18 +57,19 @@ class Ready:
         for view in dict.fromkeys(views):
             inputs.load(self.task, view, tick=tick)
         loso.examine(self.task, self.setting)
-        updates = self._updates(len(data.clips)) if alone and not self.where.address else 0.0
-        formats = asdict(loso.probe(self.task, self.setting, self.device, updates)) if probed else {}
+        trainings = self._each() if alone and not self.where.address else 0.0
+        formats = asdict(loso.probe(self.task, self.setting, self.device, trainings)) if probed else {}
         if not alone:
             formats.pop("compiled", None)
         return replace(self, data=data, formats=formats)
 
-    def _updates(self, clips: int) -> float:
-        """Clips that each process trains, epochs counted."""
-        if self.setting.recipe is None:
-            return 0.0
-        trainings = self.seeds * len(loso.folds(self.task, self.setting))
-        return clips * self.setting.recipe.epochs * trainings / processes.workers(self.where.workers)
+    def _each(self) -> float:
+        """How many times each process of this machine trains the command's own setting; `--workers` has no say in it.
+
+        What is settled by it is part of the question, and the number of processes is not.
+        """
+        everything = self.seeds * len(loso.folds(self.task, self.setting))
+        return everything / (processes.cores() if self.device == "cpu" else 1)
 
     @property
     def workers(self) -> processes.Workers:

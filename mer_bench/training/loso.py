@@ -212,11 +212,11 @@ def examine(task: str, setting: Setting) -> int | None:
     return int(sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
-def probe(task: str, setting: Setting, device: str, updates: float = 0.0) -> Precision:
+def probe(task: str, setting: Setting, device: str, trainings: float = 0) -> Precision:
     """Number and memory format for a study: a few training steps in each, the cheapest that clearly pays.
 
-    Where a process is going to train this one setting on so many clips (`updates`, epochs counted), it is also asked
-    whether compiling pays; a search trains another network in every trial, and compiles none.
+    Where a process is going to train this one setting so many times (`trainings`), for an hour or more, it is also
+    asked whether compiling pays; a search trains another network in every trial, and compiles none.
 
     The answer depends on the machine, so it is kept under the cache's home and asked once for a machine, a torch
     version, a setting and the method's code (an edited file may hold layers that a format breaks); two runs on one
@@ -231,18 +231,22 @@ def probe(task: str, setting: Setting, device: str, updates: float = 0.0) -> Pre
     about = {"device": device, "torch": torch.__version__, "machine": probes.machine(device)}
     unnamed = {name: value for name, value in setting.as_dict().items() if name != "model"}
     asked = cache.key({"setting": unnamed, "code": catalog.fingerprint(setting.model), **about})
-    build, place = builder(setting, len(catalog.task(task).classes)), cache.home() / "probes"
+    build, view = builder(setting, len(catalog.task(task).classes)), view_of(task, setting.view)
 
-    def answered(name: str, ask: Callable[..., Any], *more: Any) -> Any:
-        path = place / f"{name}.json"
+    def answered(what: str, ask: Callable[..., Any], *more: Any) -> Any:
+        path = cache.home() / "probes" / what / f"{asked}.json"
         if not path.is_file():
             with one_thread():
-                found = ask(build, setting.recipe, data_of(view_of(task, setting.view), setting, device), *more)
-            cache.write_text(path, json.dumps(found and asdict(found)))
+                found = ask(build, setting.recipe, data_of(view, setting, device), *more)
+            if found is None:
+                return None
+            cache.write_text(path, json.dumps(asdict(found)))
         return json.loads(path.read_text())
 
-    precision = trainer.Precision(**answered(asked, probes.probe))
-    if updates < probes.MANY:
+    found = answered("formats", probes.probe)
+    precision = trainer.Precision(**found["precision"])
+    clips = trainings * setting.recipe.epochs * len(view.clips)
+    if clips * found["seconds"] < probes.HOUR or trainer.lacks_compiler(device):
         return precision
-    compiling = answered(f"{asked}-compiled", probes.compiling, precision)
-    return replace(precision, compiled=bool(compiling and probes.Compiling(**compiling).pays(updates)))
+    compiling = answered("compiling", probes.compiling, precision)
+    return replace(precision, compiled=bool(compiling and probes.Compiling(**compiling).pays(clips, trainings)))

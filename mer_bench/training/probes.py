@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-import os
+import math
 import platform
-import shutil
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,22 +25,33 @@ log = logging.getLogger(__name__)
 
 LONG, FEWEST = 20.0, 4
 """A probe stops timing two formats after so many seconds, but not before so many steps of each."""
-MANY = 50_000
-"""Clips to train from which on it is asked whether compiling pays."""
+HOUR = 3600.0
+"""Seconds that a process trains from which on it is asked whether compiling pays: to ask takes a minute or two."""
 MARGIN = 2.0
 """Compiling is taken where it saves so many times what it costs."""
+ALIKE = 0.05
+"""Share by which the losses of a compiled step's first few may differ from those of the same steps as they are."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The format that a probe chose, and how many seconds a clip's training step takes in it."""
+
+    precision: Precision
+    seconds: float
 
 
 @dataclass(frozen=True)
 class Compiling:
-    """What compiling costs a process (seconds), and what it saves (seconds of each clip trained)."""
+    """What compiling costs a process (seconds, and seconds for each training), and what it saves of each clip."""
 
     costs: float
+    again: float
     saves: float
 
-    def pays(self, updates: float) -> bool:
-        """Whether it saves more than it costs in so many clips trained, by a clear margin."""
-        return self.saves * updates > MARGIN * self.costs
+    def pays(self, clips: float, trainings: float) -> bool:
+        """Whether it saves more than it costs a process that trains so many clips, by a clear margin."""
+        return self.saves * clips > MARGIN * (self.costs + self.again * trainings)
 
 
 def machine(device: str) -> str:
@@ -50,7 +61,7 @@ def machine(device: str) -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int = 20) -> Precision:
+def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int = 20) -> Found:
     """The format whose training step is fastest; one that wins by less than a tenth over a plainer one is not taken.
 
     Formats are tried from the plainest on, each against the best before it.
@@ -61,43 +72,39 @@ def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int
     if device == "mps" or (device == "cpu" and _has_3d(build)):
         formats = formats[:2]
     rows = torch.arange(min(recipe.batch_size, len(data.labels)), device=device)
-    best = formats[0]
+    best, seconds = formats[0], 0.0
     for precision in formats[1:]:
-        with torch.random.fork_rng(devices=[]):
-            if _share_of_time(build, recipe, data, rows, (best, precision), steps) < 0.9:
-                best = precision
-    return best
+        first, second = _times(build, recipe, data, rows, (best, precision), steps)
+        better = statistics.median(b / a for a, b in zip(first, second, strict=True)) < 0.9
+        best, seconds = (precision, statistics.median(second)) if better else (best, statistics.median(first))
+    return Found(best, seconds / len(rows))
 
 
 def compiling(build: Callable[[], nn.Module], recipe: Recipe, data: Data, precision: Precision) -> Compiling | None:
-    """What compiling costs and saves in a format, or None where there are too few clips or it cannot be done.
+    """What compiling costs and saves in a format; None where it cannot be done, or does not train as without it.
 
-    A compiled step is timed in turn with one that is not.
+    A compiled step is timed, and its loss compared, in turn with one that is not.
     """
-    from torch._dynamo.exc import TorchDynamoException
-
     device = data.labels.device
-    missing = {"cpu": not _compiler(), "mps": True}.get(device.type, False)
-    if missing or len(data.labels) < recipe.batch_size:
+    if device.type == "mps" or len(data.labels) < recipe.batch_size:
         return None
-    rows, one = torch.arange(recipe.batch_size, device=device), dataclasses.replace(recipe, epochs=1)
-    formats = precision, dataclasses.replace(precision, compiled=True)
-    with torch.random.fork_rng(devices=[]):
-        plain, quick = (_stepper(build, one, data, rows, one_format) for one_format in formats)
-        plain()
-        try:
-            first = quick()
-        except TorchDynamoException as error:
-            log.warning("not compiled, trained as it is: %s", str(error).splitlines()[0])
-            return None
-        taken = [(plain(), quick()) for _ in range(FEWEST)]
-    each, saved = (statistics.median(x) for x in ([b for _, b in taken], [a - b for a, b in taken]))
-    return Compiling(max(0.0, first - each), saved / len(rows))
-
-
-def _compiler() -> bool:
-    """Whether there is a C++ compiler, as torch looks for one on a processor."""
-    return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+    rows = torch.arange(recipe.batch_size, device=device)
+    quick_format = dataclasses.replace(precision, compiled=True)
+    plain, quick = (_stepper(build, recipe, data, rows, x) for x in (precision, quick_format))
+    try:
+        steps = [(plain(), quick()) for _ in range(1 + FEWEST)]
+        anew = _stepper(build, recipe, data, rows, quick_format)()
+    except RuntimeError as error:
+        log.warning("not compiled, trained as it is: %s", " ".join(str(error).splitlines()[:2]))
+        return None
+    if not all(math.isclose(a.loss, b.loss, rel_tol=ALIKE) for a, b in steps):
+        said = ", ".join(f"{a.loss:.4g} and {b.loss:.4g}" for a, b in steps)
+        log.warning("not compiled, trained as it is: its losses would be other ones (%s)", said)
+        return None
+    each = statistics.median(b.seconds for _, b in steps[1:])
+    saved = statistics.median(a.seconds - b.seconds for a, b in steps[1:])
+    first = steps[0][1].seconds
+    return Compiling(max(0.0, first - anew.seconds), max(0.0, anew.seconds - each), saved / len(rows))
 
 
 def _has_3d(build: Callable[[], nn.Module]) -> bool:
@@ -106,34 +113,44 @@ def _has_3d(build: Callable[[], nn.Module]) -> bool:
         return any(isinstance(module, nn.Conv3d) for module in build().modules())
 
 
-def _share_of_time(
+def _times(
     build: Callable[[], nn.Module], recipe: Recipe, data: Data, rows: Tensor, two: tuple[Precision, ...], steps: int
-) -> float:
-    """What a training step in the second format takes of one in the first: a median, after a few steps that warm up.
+) -> list[list[float]]:
+    """Seconds of training steps in two formats, after a few that warm up.
 
     They take turns, because a machine has slow moments, which must meet both.
     """
-    one = dataclasses.replace(recipe, epochs=1, batch_size=len(rows))
-    ways = [_stepper(build, one, data, rows, precision) for precision in two]
+    ways = [_stepper(build, recipe, data, rows, precision) for precision in two]
     times: list[list[float]] = []
     for _ in range(steps):
-        times.append([way() for way in ways])
+        times.append([way().seconds for way in ways])
         if len(times) >= FEWEST and sum(map(sum, times)) > LONG:
             break
-    return statistics.median(second / first for first, second in times[len(times) // 4 :])
+    return [list(column) for column in zip(*times[len(times) // 4 :], strict=True)]
+
+
+class Step(NamedTuple):
+    """How long a training step took, and its loss."""
+
+    seconds: float
+    loss: float
 
 
 def _stepper(
     build: Callable[[], nn.Module], recipe: Recipe, data: Data, rows: Tensor, precision: Precision
-) -> Callable[[], float]:
-    """A new model's training step on these rows, which says how many seconds it took."""
-    model = precision.place(build().to(data.labels.device))
-    steps, criterion, count = trainer.optimizer(recipe, model), nn.CrossEntropyLoss(), itertools.count()
+) -> Callable[[], Step]:
+    """A new model's training steps on these rows, seeded one by one."""
+    one = dataclasses.replace(recipe, epochs=1, batch_size=len(rows))
+    with trainer.seeded("probe"):
+        model = precision.place(build().to(data.labels.device))
+    steps, criterion, count = trainer.optimizer(one, model), nn.CrossEntropyLoss(), itertools.count()
 
-    def step() -> float:
-        began = time.perf_counter()
-        generator = torch.Generator().manual_seed(next(count))
-        trainer.one_epoch(model, steps, criterion, data, rows, recipe, 0, generator, precision).item()
-        return time.perf_counter() - began
+    def step() -> Step:
+        number = next(count)
+        generator = torch.Generator().manual_seed(number)
+        with trainer.seeded("probe", number):
+            began = time.perf_counter()
+            loss = trainer.one_epoch(model, steps, criterion, data, rows, one, 0, generator, precision).item()
+            return Step(time.perf_counter() - began, loss)
 
     return step

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import random
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -72,10 +74,20 @@ def compile_steps(model: nn.Module) -> None:
 
     Torch keeps what is compiled for every process and fold of this architecture, in `$TORCHINDUCTOR_CACHE_DIR`.
     """
+    import torch._dynamo
     import torch._inductor.config as inductor
 
     inductor.compile_threads = 1  # here, not in processes of its own that outlive the training
+    inductor.fallback_random = True  # what a step draws, it draws compiled or not
+    # what a process compiled for earlier folds would count against torch's limit, beyond which it compiles no more: a
+    # fold must be trained alike wherever and after whatever it is trained
+    torch._dynamo.reset()
     model.compile(dynamic=False)
+
+
+def lacks_compiler(device: str) -> bool:
+    """Whether torch would look for a C++ compiler here, and find none."""
+    return device == "cpu" and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
 
 
 def eager() -> AbstractContextManager[Any]:
@@ -163,9 +175,12 @@ def fit(
 
     Raises:
         Diverged: the loss, a validation clip's probability or a weight is not finite.
-        MerBenchError: the model changes its weights or buffers while it is scored.
+        MerBenchError: the model changes its weights or buffers while it is scored, or is to be compiled without a
+            compiler.
     """
     device = data.labels.device.type
+    if precision.compiled and lacks_compiler(device):
+        raise MerBenchError("this is trained with a compiled step, which takes a C++ compiler; install g++ or clang++")
     with seeded(*names, "init"):
         model = precision.place(build().to(device))
         steps = optimizer(recipe, model)

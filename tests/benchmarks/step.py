@@ -70,7 +70,7 @@ def ways(case: Case, device: str) -> tuple[dict[str, Callable[[], object]], trai
     assert recipe is not None
     data = drawn(setting, recipe.batch_size * case.steps, device)
     build = fold.builder(setting, CLASSES)
-    precision = case.precision or probes.probe(build, recipe, data)
+    precision = case.precision or probes.probe(build, recipe, data).precision
     rows, criterion = torch.arange(len(data.labels), device=device), nn.CrossEntropyLoss()
     models = [precision.place(build().to(device)) for _ in range(2)]
     steppers = [trainer.optimizer(recipe, model) for model in models]

@@ -61,7 +61,7 @@ def main() -> None:
         few = replace(setting, recipe=replace(recipe, epochs=given.epochs or recipe.epochs))
         with fold.one_thread():
             ready = fold.data_of(data, few, given.device)
-            precision = probes.probe(fold.builder(setting, classes), recipe, ready)
+            precision = probes.probe(fold.builder(setting, classes), recipe, ready).precision
         training = fold.Training(
             "drawn", few, 0, "", False, bf16=precision.bf16, channels_last=precision.channels_last, device=given.device
         )
