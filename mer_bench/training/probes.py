@@ -30,8 +30,8 @@ HOUR = 3600.0
 MARGIN = 2.0
 """Compiling is taken where it saves so many times what it costs."""
 ALIKE = 0.05
-"""Share by which a loss after one compiled step may differ from that after the same step as it is. Later ones drift apart
-of themselves: with a published learning rate, rounding alone moves MMNet's fifth loss by so much."""
+"""Share by which a loss after one compiled step may differ from that after the same step as it is. Later ones drift
+apart of themselves: with a published learning rate, rounding alone moves MMNet's fifth loss by so much."""
 
 
 @dataclass(frozen=True)
