@@ -39,7 +39,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-TRIM, MMAP = (-1, 2**30), (-4, 0)
+TRIM, MMAP = (-1, 2**31 - 1), (-4, 0)
 """`mallopt`'s names and what is set: free memory at the heap's top that is kept, and how many pieces are taken apart
 from it (the size from which that is done could be set to 32 MiB at most; MMNet's layers exceed it at 224 pixels)."""
 
@@ -80,7 +80,7 @@ def calm() -> dict[str, str]:
 
 
 def keep_pages() -> None:
-    """Let glibc keep what this process frees, up to 1 GiB, unless `MALLOC_TRIM_THRESHOLD_` says otherwise.
+    """Let glibc keep what this process frees, up to 2 GiB, unless `MALLOC_TRIM_THRESHOLD_` says otherwise.
 
     A training step frees its pictures and the next one asks for them again. Given back and cleared anew each time they
     take half of STSTNet's time, 8,000 pages a step, and an eighth of MMNet's at 224 pixels, 300,000 a step.
