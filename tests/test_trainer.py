@@ -354,10 +354,20 @@ def in_turn(times):
     return lambda build, recipe, data, rows, two, steps: [[times[x.bf16, x.channels_last]] * 3 for x in two]
 
 
-def test_a_probe_takes_a_format_that_clearly_pays(monkeypatch):
-    times = {(False, False): 1.0, (False, True): 0.95, (True, False): 0.8, (True, True): 0.75}
-    monkeypatch.setattr(probes, "_times", in_turn(times))
-    assert probes.probe(lambda: Net(3), RECIPE, flows(8)) == Found(Precision(bf16=True), 0.8 / 4)
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [
+        ((1.0, 0.96, 0.8, 0.77), Found(Precision(bf16=True), 0.8 / 4)),
+        ((1.0, 0.96, 0.8, 0.75), Found(Precision(bf16=True, channels_last=True), 0.75 / 4)),
+        ((1.0, 0.94, 0.86, 0.86), Found(Precision(channels_last=True), 0.94 / 4)),
+        ((1.0, 0.94, 0.96, 0.84), Found(Precision(bf16=True, channels_last=True), 0.84 / 4)),
+        ((1.0, 0.96, 0.91, 0.91), Found(Precision(), 1.0 / 4)),
+    ],
+)
+def test_a_probe_takes_numbers_that_gain_a_tenth_and_a_layout_that_gains_half_of_it(monkeypatch, seconds, wanted):
+    formats = [(False, False), (False, True), (True, False), (True, True)]
+    monkeypatch.setattr(probes, "_times", in_turn(dict(zip(formats, seconds, strict=True))))
+    assert probes.probe(lambda: Net(3), RECIPE, flows(8)) == wanted
 
 
 def test_a_probe_offers_no_bf16_to_convolutions_over_time(monkeypatch):

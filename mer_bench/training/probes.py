@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 LONG, FEWEST = 20.0, 4
 """A probe stops timing two formats after so many seconds, but not before so many steps of each."""
+CLEARLY, LAYOUT = 0.9, 0.95
+"""A format is taken if its step takes less than this share of a plainer one's, or, where both count in the same numbers
+and only lay them otherwise, less than the second: too little to spoil anything, and MMNet's gain is about a tenth."""
 HOUR = 3600.0
 """Seconds that a process trains from which on it is asked whether compiling pays: to ask takes a minute or two."""
 MARGIN = 2.0
@@ -63,7 +66,7 @@ def machine(device: str) -> str:
 
 
 def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int = 20) -> Found:
-    """The format whose training step is fastest; one that wins by less than a tenth over a plainer one is not taken.
+    """The format whose training step is fastest; one that gains too little over a plainer one is not taken.
 
     Formats are tried from the plainest on, each against the best before it.
     """
@@ -76,7 +79,8 @@ def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int
     best, seconds = formats[0], 0.0
     for precision in formats[1:]:
         first, second = _times(build, recipe, data, rows, (best, precision), steps)
-        better = statistics.median(b / a for a, b in zip(first, second, strict=True)) < 0.9
+        enough = LAYOUT if precision.bf16 == best.bf16 else CLEARLY
+        better = statistics.median(b / a for a, b in zip(first, second, strict=True)) < enough
         best, seconds = (precision, statistics.median(second)) if better else (best, statistics.median(first))
     return Found(best, seconds / len(rows))
 
