@@ -100,16 +100,15 @@ def batch(
         rows: (B,) of the view.
         recipe: what may be augmented, and how far.
         chance: a generator, or what `draw` made of it; None augments nothing.
-        channels_last: whether pictures may come with their channels last, as they are stored; warped ones do not.
+        channels_last: whether pictures are picked with their channels last, as they are stored.
     """
     draws = draw(data, recipe, [len(rows)], chance).to(rows.device) if isinstance(chance, torch.Generator) else chance
     moving = {} if draws is None else dict(zip(_jittered(data, recipe), draws, strict=False))
-    as_stored = channels_last and (draws is None or recipe is None or not _warps(recipe))
     pictures = {}
     for key, stored in data.pictures.items():
         middle = _middle(stored, key)
         index = _moved(data, key, rows, middle, moving[key]) if key in moving else middle
-        picture = _picked(key, stored, rows * stored.shape[1] + index, as_stored)
+        picture = _picked(key, stored, rows * stored.shape[1] + index, channels_last)
         pictures[key] = picture if data.motion else _normalised(key, picture)
     if draws is not None and recipe is not None:
         pictures = _augment(pictures, recipe, draws[len(moving) :], data.motion)
@@ -135,7 +134,12 @@ def _normalised(key: str, picture: Tensor) -> Tensor:
     if key == "clip":
         return picture.sub_(255 * GREY_MEAN).mul_(1 / (255 * GREY_STD))
     mean, scale = _colours(picture.device)
-    return picture.sub_(mean).mul_(scale)
+    if picture.is_contiguous():
+        return picture.sub_(mean).mul_(scale)
+    # channels last: by rows of pixels, because three values at a time take three times as long
+    rows = picture.permute(0, 2, 3, 1).view(*picture.shape[::2], -1)
+    rows.sub_(mean.flatten().repeat(picture.shape[3])).mul_(scale.flatten().repeat(picture.shape[3]))
+    return picture
 
 
 @functools.cache
@@ -180,15 +184,14 @@ def _augment(pictures: dict[str, Tensor], recipe: Recipe, draws: Tensor, motion:
         torch.round((2 * d - 1) * recipe.shift * side) * 2 / side for d, side in ((draws[2], width), (draws[3], height))
     )
     grid = _looked_up((width, height), (flip * cos, -sin, right), (flip * sin, cos, down))
-    # channels and frames of a clip side by side: one warp for all
-    flat = {k: x.flatten(1, -3) for k, x in pictures.items()}
     # uncovered pixels: the mean colour (0 after normalisation); flow has no such value, its border is repeated
     padding = "border" if motion else "zeros"
-    turned = nn.functional.grid_sample(
-        torch.cat(list(flat.values()), 1), grid, padding_mode=padding, align_corners=False
-    )
-    parts = torch.split(turned, [x.shape[1] for x in flat.values()], 1)
-    found = {k: part.reshape(pictures[k].shape) for k, part in zip(pictures, parts, strict=True)}
+
+    def turned(picture: Tensor) -> Tensor:
+        flat = picture.flatten(1, -3)  # a clip's frames side by side: one warp for all
+        return nn.functional.grid_sample(flat, grid, padding_mode=padding, align_corners=False).reshape(picture.shape)
+
+    found = {k: turned(x) for k, x in pictures.items()}
     return {k: _vectors_turned(x, flip, cos, sin) if k == "uv" else x for k, x in found.items()}
 
 

@@ -4,13 +4,15 @@
 
 Bare: the same network, optimizer, precision and memory format on one batch prepared beforehand, nothing drawn, nothing
 scheduled, nothing checked. Ours: the trainer's epoch, which picks clips from memory, moves and turns them, sets the
-learning rate and sums the loss. Both are timed in turn in three processes one after another, because where a process
-happens to place its memory moves the ratio by hundredths.
+learning rate and sums the loss. Both are timed in turn in three processes one after another, and take turns with two
+networks, because where memory happens to lie moves the ratio by hundredths: of two networks alike, the first built is
+slower by one or two in a hundred.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -73,25 +75,28 @@ def ways(case: Case, device: str) -> tuple[dict[str, Callable[[], object]], trai
     precision = case.precision or probes.probe(build, recipe, data).precision
     rows, criterion = torch.arange(len(data.labels), device=device), nn.CrossEntropyLoss()
     models = [precision.place(build().to(device)) for _ in range(2)]
-    steppers = [trainer.optimizer(recipe, model) for model in models]
+    pair = [(model, trainer.optimizer(recipe, model)) for model in models]
+    mine, theirs = itertools.cycle(pair), itertools.cycle(pair[::-1])
     few = rows[: recipe.batch_size]
     ready = {key: precision.lay(x) for key, x in batches.batch(data, few).items()}
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
 
     def ours() -> None:
+        model, steps = next(mine)
         generator = torch.Generator().manual_seed(0)
-        trainer.one_epoch(models[0], steppers[0], criterion, data, rows, recipe, 0, generator, precision)
+        trainer.one_epoch(model, steps, criterion, data, rows, recipe, 0, generator, precision)
         wait()
 
     def bare() -> None:
-        models[1].train()
+        model, steps = next(theirs)
+        model.train()
         for _ in range(case.steps):
             with precision.autocast(device):
-                logits = models[1](**ready)
+                logits = model(**ready)
             loss = criterion(logits.float(), data.labels[few])
-            steppers[1].zero_grad(set_to_none=True)
+            steps.zero_grad(set_to_none=True)
             loss.backward()
-            steppers[1].step()
+            steps.step()
         wait()
 
     return {"ours": ours, "bare": bare}, precision, len(rows)
