@@ -12,8 +12,8 @@ Ours is what `mer-bench run` does in a fold: faces found and frames cut once for
 the preparation is counted), bytes in memory, batched augmentation, the probe's format, in a process started as
 `mer-bench` starts its workers; the plain loop runs in one started by hand. Both score the test clips, and are timed in
 turn in three pairs of fresh processes. MMNet's one batch is its training side; what compiling costs is shared by the
-clips that a process trains in a run of the published recipe. Beside it stands what no loop can outdo on the
-machine, its operations at the best rate that is measured.
+clips that a process trains in a run of the published recipe. Beside it stand a clip's operations at the best rate of
+three products and convolutions measured then: a yardstick, not a proof that no loop is quicker.
 """
 
 from __future__ import annotations
@@ -94,17 +94,15 @@ def mmnet(device: str, repeats: int) -> list[tuple[object, ...]]:
     said = measuring.laid(precision)
     said += f", compiled in {compiling.costs:.0f} s once and {compiling.again:.0f} s a fold" if pays else ""
     decoding = 1000 * measuring.median(taken["decoding"]) / len(part.train)
-    note = (
-        f"{said}; {decoding:.0f} ms of plain decode and augment, preparing {1000 * prepared / len(table):.0f} ms once"
-    )
-    note = f"{note}; {limit}"
+    cut = f"{decoding:.0f} ms of plain decode and augment, preparing {1000 * prepared / len(table):.0f} ms once"
+    note = f"{said}; {cut}; {limit}"
     return [("mmnet:paper-5class, 224 px", faster, wanted, 1000 * np.median(plainly), 1000 * np.median(ours), note)]
 
 
 def roof(
     setting: Setting, classes: int, data: inputs.Inputs, part: splits.Fold, precision: trainer.Precision, device: str
 ) -> str:
-    """What no loop can do better than: a clip's products and convolutions at the best rate that is measured here."""
+    """How long a clip's products and convolutions would take at the best rate of `rate`: a yardstick, in words."""
     best, plain_best = (rate(laid, device) for laid in (precision, trainer.Precision()))
     with fold.one_thread():
         model = fold.builder(setting, classes)()
