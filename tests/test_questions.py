@@ -91,15 +91,17 @@ def test_weights_of_other_contents_under_one_name_are_another_question(model, tm
 def test_an_edited_file_is_probed_anew(model, tmp_path, monkeypatch):
     """bf16 pays for a file's layers of today; tomorrow's may be broken by it."""
     monkeypatch.setenv("MER_BENCH_HOME", str(tmp_path / "home"))
-    setting = resolve(model, catalog.baseline(model), scale=toy.TASK.scale)
+    setting, heard = resolve(model, catalog.baseline(model), scale=toy.TASK.scale), []
     for answer, text in ((True, toy.MODEL), (False, toy.MODEL + "# edited")):
         (tmp_path / "tiny.py").write_text(text)
         monkeypatch.setattr(
             probes, "probe", lambda *args, answer=answer: probes.Found(trainer.Precision(bf16=answer), 0.0)
         )
-        assert loso.probe("toy", setting, "cpu").bf16 is answer
+        assert loso.probe("toy", setting, "cpu", tick=lambda *told: heard.append(told)).bf16 is answer
     (tmp_path / "tiny.py").write_text(toy.MODEL)
-    assert loso.probe("toy", setting, "cpu").bf16, "what was asked before is not asked again"
+    assert heard == [(0, 1, "timing formats"), (1, 1, "timing formats")] * 2
+    again = loso.probe("toy", setting, "cpu", tick=lambda *told: pytest.fail(f"it is at {told}"))
+    assert again.bf16, "what was asked before is not asked again"
     (tmp_path / "copy.py").write_text(toy.MODEL)
     copy = replace(setting, model=str(tmp_path / "copy.py"))
     assert loso.probe("toy", copy, "cpu").bf16, "a copy trains in the same format, so that it is no other model"

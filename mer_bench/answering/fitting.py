@@ -9,9 +9,9 @@ recipe is on people it has not met. Weights are made for that question alone and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from mer_bench.pixels import faces, flow, inputs
 from mer_bench.records import provenance
 from mer_bench.reports import prose
 from mer_bench.training import fold, loso, weights
+
+if TYPE_CHECKING:
+    from mer_bench.training.trainer import Precision
 
 SUFFIX = ".safetensors"
 EVERYBODY = "every subject"
@@ -90,8 +93,10 @@ def fit(
     if setting.recipe is None:
         trained = _classical(setting, data, len(asked.classes), (task, seed), name)
     else:
+        precision = loso.probe(task, setting, place, tick=tick)
+        formats = asdict(precision)
         told = (lambda done, total: tick(done, total, f"{name} epochs")) if tick else None
-        trained, formats = _network(setting, data, len(asked.classes), (task, seed), place, told)
+        trained = _network(setting, data, len(asked.classes), (task, seed), place, precision, told)
     facts = {
         "model": name,
         "setting": setting.as_dict(),
@@ -124,15 +129,13 @@ def fit(
 
 
 def _network(
-    setting: Setting, data: inputs.Inputs, classes: int, names: tuple[str | int, ...], device: str, told: Any
-) -> tuple[Mapping[str, Any], dict[str, bool]]:
-    from dataclasses import asdict
-
+    setting: Setting, data: inputs.Inputs, classes: int, names: tuple[str | int, ...], device: str,
+    precision: Precision, told: Any,
+) -> Mapping[str, Any]:  # fmt: skip
     from mer_bench.training import trainer
 
     assert setting.recipe is not None
     none = np.zeros(0, np.int64)
-    precision = loso.probe(str(names[0]), setting, device)
     with fold.one_thread():
         outcome = trainer.fit(
             fold.builder(setting, classes),
@@ -144,7 +147,7 @@ def _network(
             precision,
             told=told,
         )
-    return outcome.state, asdict(precision)
+    return outcome.state
 
 
 def _classical(

@@ -58,7 +58,7 @@ class Ready:
             inputs.load(self.task, view, tick=tick)
         loso.examine(self.task, self.setting)
         trainings = self._each() if alone and not self.where.address else 0.0
-        formats = asdict(loso.probe(self.task, self.setting, self.device, trainings)) if probed else {}
+        formats = asdict(loso.probe(self.task, self.setting, self.device, trainings, tick)) if probed else {}
         if not alone:
             formats.pop("compiled", None)
         return replace(self, data=data, formats=formats)

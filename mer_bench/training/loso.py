@@ -212,7 +212,7 @@ def examine(task: str, setting: Setting) -> int | None:
     return int(sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
-def probe(task: str, setting: Setting, device: str, trainings: float = 0) -> Precision:
+def probe(task: str, setting: Setting, device: str, trainings: float = 0, tick: Tick | None = None) -> Precision:
     """Number and memory format for a study: a few training steps in each, the cheapest that clearly pays.
 
     Where a process is going to train this one setting so many times (`trainings`), for an hour or more, it is also
@@ -220,7 +220,8 @@ def probe(task: str, setting: Setting, device: str, trainings: float = 0) -> Pre
 
     The answer depends on the machine, so it is kept under the cache's home and asked once for a machine, a torch
     version, a setting and the method's code (an edited file may hold layers that a format breaks); two runs on one
-    machine train alike, and so does a copy of a method under another name.
+    machine train alike, and so does a copy of a method under another name. `tick` hears of what is timed now, not of
+    what is kept.
     """
     import torch
 
@@ -236,8 +237,11 @@ def probe(task: str, setting: Setting, device: str, trainings: float = 0) -> Pre
     def answered(what: str, ask: Callable[..., Any], *more: Any) -> Any:
         path = cache.home() / "probes" / what / f"{asked}.json"
         if not path.is_file():
+            told = tick or (lambda done, total, text: None)
+            told(0, 1, f"timing {what}")
             with one_thread():
                 found = ask(build, setting.recipe, data_of(view, setting, device), *more)
+            told(1, 1, f"timing {what}")
             if found is None:
                 return None
             cache.write_text(path, json.dumps(asdict(found)))
