@@ -38,7 +38,7 @@ def kept(tmp_path_factory):
         patch.setenv("MER_BENCH_HOME", str(place / "home"))
         patch.setenv("MER_BENCH_DATA", str(place))
         releases.shrink(patch)
-        patch.setattr(fitting.loso, "probe", lambda *_: Precision())
+        patch.setattr(fitting.loso, "probe", lambda *_, **__: Precision())
         releases.build("casme2", place / "casme2")
         for name, settings in SMALL.items():
             file = place / f"{name.replace(':', '-')}.safetensors"

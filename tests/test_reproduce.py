@@ -10,10 +10,10 @@ import toy
 from mer_bench import predictions
 from mer_bench.answering import answers, commands, ready, reproduce, scoring
 from mer_bench.answering.reproduce import compare
-from mer_bench.contracts import MerBenchError, UsageError
+from mer_bench.contracts import MerBenchError, Remark, UsageError
 from mer_bench.records import tracking
 from mer_bench.searching import studies, trials
-from mer_bench.training import loso
+from mer_bench.training import loso, probes
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +177,18 @@ def test_a_study_repeats_its_refits_and_if_asked_its_trials(place):
     finally:
         undo()
     assert said.startswith("CHANGED: nested now chooses another trial or epoch for 1 folds: toy/03")
+
+
+@pytest.mark.parametrize(("format", "slower", "heard"), [(True, 12.4, True), (True, 1.2, False), (False, 12.4, False)])
+def test_a_processor_without_bf16_asks_for_patience(answer, monkeypatch, recwarn, format, slower, heard):
+    monkeypatch.setattr(probes, "slower_in_bf16", lambda: slower)
+    finished = reproduce.find(answer.run_id)
+    question = {**finished.result.question, "bf16": format}
+    told = finished._replace(result=replace(finished.result, question=question))
+    monkeypatch.setattr(reproduce, "find", lambda run: told)
+    assert reproduce.reproduce(answer.run_id, workers=1).clips == sum(toy.SIZES)
+    said = [str(warning.message) for warning in recwarn if warning.category is Remark]
+    assert [line for line in said if "12 times as long as in float32" in line] == said and bool(said) is heard
 
 
 def test_what_cannot_be_repeated(answer, place, monkeypatch):

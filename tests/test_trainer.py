@@ -366,14 +366,14 @@ def in_turn(times):
 )
 def test_a_probe_takes_numbers_that_gain_a_tenth_and_a_layout_that_gains_half_of_it(monkeypatch, seconds, wanted):
     formats = [(False, False), (False, True), (True, False), (True, True)]
-    monkeypatch.setattr(probes, "lone", lambda number: 1.0)
+    monkeypatch.setattr(probes, "slower_in_bf16", lambda: 1.0)
     monkeypatch.setattr(probes, "_times", in_turn(dict(zip(formats, seconds, strict=True))))
     assert probes.probe(lambda: Net(3), RECIPE, flows(8)) == wanted
 
 
 def test_a_probe_offers_no_bf16_to_convolutions_over_time(monkeypatch):
     times = {(False, False): 1.0, (False, True): 0.5, (True, False): 0.2, (True, True): 0.1}
-    monkeypatch.setattr(probes, "lone", lambda number: 1.0)
+    monkeypatch.setattr(probes, "slower_in_bf16", lambda: 1.0)
     monkeypatch.setattr(probes, "_times", in_turn(times))
     assert probes.probe(lambda: nn.Conv3d(1, 1, 1), RECIPE, flows(8)).precision == Precision(channels_last=True)
     assert probes.probe(lambda: Net(3), RECIPE, flows(8)).precision == Precision(bf16=True, channels_last=True)
@@ -387,14 +387,16 @@ def test_a_processor_without_bf16_is_not_kept_waiting_by_steps_in_it(monkeypatch
         asked.extend(two)
         return [[1.0] * 3] * 2
 
-    monkeypatch.setattr(probes, "lone", lambda number: slower if number is torch.bfloat16 else 1.0)
+    monkeypatch.setattr(probes, "slower_in_bf16", lambda: slower)
     monkeypatch.setattr(probes, "_times", times)
     assert probes.probe(lambda: Net(3), RECIPE, flows(8)).precision == PLAIN
     assert any(precision.bf16 for precision in asked) is tried
 
 
-def test_a_lone_convolution_takes_time():
-    assert 0 < probes.lone(torch.float32) < 1 and 0 < probes.lone(torch.bfloat16) < 1
+def test_how_much_slower_bf16_is_is_one_convolution_over_another(monkeypatch):
+    assert 0.05 < probes.slower_in_bf16() < 1000
+    monkeypatch.setattr(probes, "_lone", {torch.bfloat16: 6.0, torch.float32: 0.5}.get)
+    assert probes.slower_in_bf16() == 12
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

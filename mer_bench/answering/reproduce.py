@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import polars as pl
 
 from mer_bench import catalog, metrics, predictions, processes, selection
 from mer_bench.answering.ready import Tick, files, usable
-from mer_bench.contracts import MerBenchError, Setting, UsageError
+from mer_bench.contracts import MerBenchError, Remark, Setting, UsageError
 from mer_bench.pixels import inputs
 from mer_bench.records import grading, provenance, tracking
 from mer_bench.searching import finals, studies
@@ -110,6 +111,7 @@ def reproduce(run: str, *, trials: bool = False, workers: int | None = None, tic
         raise MerBenchError(f"{tables} holds no complete pass of run {found.run_id[:8]}; put its tables back")
     task, question = found.result.task, found.result.question
     usable(question["device"])
+    _patience(question)
     fold.forget()
     changed = _changed(found, passes) + _choices(found, tables, passes) + _numbers(found, passes)
     parts = []
@@ -186,6 +188,15 @@ def _passes(found: tracking.Finished, tables: Path, trials: bool) -> list[Path]:
 def _trials(found: tracking.Finished, tables: Path) -> list[Path]:
     folders = (tables / f"{TRIAL}{number:04d}" / PASS for number in range(found.result.trials or 0))
     return [folder for folder in folders if (folder / predictions.DONE).is_file()]
+
+
+def _patience(question: Mapping[str, Any]) -> None:
+    """Say beforehand that a run in bf16 will take long where a processor has no instructions for it."""
+    from mer_bench.training import probes
+
+    if question.get("bf16") and question["device"] == "cpu" and (times := probes.slower_in_bf16()) > probes.SLOW:
+        said = f"it was trained in bf16, in which this processor takes {times:.0f} times as long as in float32"
+        warnings.warn(Remark(f"{said}; repeat it where bf16 is quick"), stacklevel=3)
 
 
 def _speaks(found: tracking.Finished, refit: Path) -> bool:

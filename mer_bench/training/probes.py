@@ -75,7 +75,7 @@ def probe(build: Callable[[], nn.Module], recipe: Recipe, data: Data, steps: int
     device = data.labels.device.type
     formats = [Precision(b, c) for b in (False, True) for c in (False, True)]
     # With two frames oneDNN 3.12 (torch 2.13) fills the gradient of a 3-D convolution's bf16 weights with garbage.
-    if device == "mps" or (device == "cpu" and (_has_3d(build) or lone(torch.bfloat16) > SLOW * lone(torch.float32))):
+    if device == "mps" or (device == "cpu" and (_has_3d(build) or slower_in_bf16() > SLOW)):
         formats = formats[:2]
     rows = torch.arange(min(recipe.batch_size, len(data.labels)), device=device)
     best, seconds = formats[0], 0.0
@@ -120,12 +120,17 @@ def _has_3d(build: Callable[[], nn.Module]) -> bool:
         return any(isinstance(module, nn.Conv3d) for module in build().modules())
 
 
-def lone(number: torch.dtype) -> float:
-    """Seconds of one small convolution on this processor, the least of a few.
+def slower_in_bf16() -> float:
+    """How many times as long as in float32 this processor takes for one small convolution in bf16.
 
-    One without bf16 instructions takes 5 to 90 times as long in bf16 as in float32, at 224 pixels minutes a step: it
-    is told by a convolution of a millisecond, not by the steps themselves.
+    One without bf16 instructions takes 5 to 90 times as long, at 224 pixels minutes a step: it is told by a convolution
+    of a millisecond, not by the steps themselves.
     """
+    return _lone(torch.bfloat16) / _lone(torch.float32)
+
+
+def _lone(number: torch.dtype) -> float:
+    """Seconds of one small convolution, the least of a few."""
     maps, filters = torch.ones(1, 32, 28, 28, dtype=number), torch.ones(32, 32, 3, 3, dtype=number)
     taken = []
     for _ in range(5):
